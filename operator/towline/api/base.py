@@ -1,0 +1,80 @@
+"""What all API models share: naming, strictness, durations, and where CEL rules and list types are declared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "towline.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One CEL validation rule of a schema node (`x-kubernetes-validations`).
+
+    `field_path` is relative to the node, for example `.cron`. Give `message` or `message_expression`.
+    """
+
+    rule: str
+    message: str | None = None
+    message_expression: str | None = None
+    field_path: str | None = None
+
+
+class Model(BaseModel):
+    """Base of every API type: snake_case in Python, camelCase on the wire, unknown fields refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    def wire(self) -> dict[str, Any]:
+        """The object as it goes over the wire: aliases, no nulls, no fields that were left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+def listmap(key: str, **constraints: Any) -> Any:
+    """A list that Kubernetes merges by `key` (`x-kubernetes-list-type: map`)."""
+    extra: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return Field(default=None, json_schema_extra=extra, **constraints)
+
+
+def listset(**constraints: Any) -> Any:
+    """A list whose items are unique (`x-kubernetes-list-type: set`)."""
+    return Field(default=None, json_schema_extra={"x-kubernetes-list-type": "set"}, **constraints)
+
+
+DURATION_PATTERN = r"^([0-9]{1,4}(s|m|h|d))+$"
+Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN, json_schema_extra={"format": "duration"})]
+Name253 = Annotated[str, Field(min_length=1, max_length=253)]
+Name63 = Annotated[str, Field(min_length=1, max_length=63)]
+StreamName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Quantity = Annotated[
+    str | int,
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
+            "pattern": r"^[0-9.]+([numkMGTPE]i?|[eE][0-9]+)?$",
+        }
+    ),
+]
+IntOrString = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+FreeForm = Annotated[Any, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+FreeObject = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str) -> int:
+    """Seconds of a duration such as `1d12h`. Raises ValueError with the cure when it is not one."""
+    if not re.match(DURATION_PATTERN, duration):
+        raise ValueError(f'"{duration}" is not a duration: write for example 30m, 6h or 7d')
+    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)([smhd])", duration))

@@ -1,0 +1,158 @@
+"""Connector: how to talk to one product. Data without code; administrators own it.
+
+The same model is the manifest that the engine runs: see `manifest` for the parts below `spec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from towline.api.base import FreeObject, Model, Quantity, Rule, listmap, listset
+from towline.api.conditions import Condition
+from towline.api.manifest import Action, Directory, Health, Http, Stream, TwoWay, Webhook
+
+Category = Literal[
+    "Backup", "Cloud", "CMDB", "ConfigManagement", "DLP", "EDR", "Email", "IAM", "Infrastructure", "MDM",
+    "Network", "SIEM", "ThreatIntel", "Ticketing", "Vulnerability", "Other",
+]  # fmt: skip
+Stage = Literal["Alpha", "Beta", "Stable", "Deprecated"]
+Capability = Literal["Pull", "Push", "Webhook"]
+
+
+class Image(Model):
+    """An image of one's own; only for Python code outside Towline's image."""
+
+    rules: ClassVar = (Rule("has(self.tag) || has(self.digest)", "give a tag or, better, a digest"),)
+
+    repository: str = Field(min_length=1, max_length=255)
+    tag: str | None = Field(default=None, min_length=1, max_length=128)
+    digest: str | None = Field(default=None, max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
+class CredentialKey(Model):
+    """One value that the Integration's Secret has to hold."""
+
+    key: str = Field(max_length=63, pattern=r"^[a-z][a-z0-9_]*$")
+    title: str | None = Field(default=None, max_length=80)
+    description: str | None = Field(default=None, max_length=500)
+    optional: bool | None = Field(default=None, description="The Secret may lack this key.")
+
+
+class Limits(Model):
+    max_concurrent_syncs: int | None = Field(default=None, ge=1, le=1000)
+
+
+class Resources(Model):
+    requests: dict[str, Quantity] | None = Field(default=None, max_length=8)
+    limits: dict[str, Quantity] | None = Field(default=None, max_length=8)
+
+
+class Defaults(Model):
+    active_deadline_seconds: int | None = Field(default=None, ge=60, le=604800)
+    resources: Resources | None = None
+
+
+class LabelSelectorRequirement(Model):
+    key: str = Field(max_length=317)
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: list[Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=64)
+
+
+class LabelSelector(Model):
+    match_labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=16)
+    match_expressions: list[LabelSelectorRequirement] | None = Field(default=None, max_length=16)
+
+
+class AllowedNamespaces(Model):
+    rules: ClassVar = (
+        Rule(
+            "(self.from == 'Selector') == has(self.selector)",
+            "from: Selector needs a selector, and only it",
+            field_path=".selector",
+        ),
+    )
+
+    from_: Literal["All", "Selector"] = Field(default="All", alias="from")
+    selector: LabelSelector | None = None
+
+
+class ConnectorSpec(Model):
+    rules: ClassVar = (
+        Rule(
+            "('Webhook' in self.capabilities) == (has(self.webhooks) && size(self.webhooks) > 0)",
+            "capability Webhook needs at least one entry in webhooks, and webhooks need the capability",
+            field_path=".webhooks",
+        ),
+        Rule(
+            "!('Pull' in self.capabilities) || (has(self.streams) && size(self.streams) > 0)",
+            "capability Pull needs at least one stream",
+            field_path=".streams",
+        ),
+        Rule(
+            "!('Push' in self.capabilities) || (has(self.actions) && size(self.actions) > 0)",
+            "capability Push needs at least one action",
+            field_path=".actions",
+        ),
+        Rule(
+            "(has(self.http) ? 1 : 0) + (has(self.ldap) ? 1 : 0) + (has(self.entrypoint) ? 1 : 0) == 1",
+            "describe the API in http, or the directory in ldap, or name Python code in entrypoint: exactly one",
+        ),
+        Rule(
+            "!has(self.image) || has(self.entrypoint)",
+            "an image of its own is only used with entrypoint",
+            field_path=".image",
+        ),
+    )
+
+    title: str = Field(min_length=1, max_length=80)
+    vendor: str | None = Field(default=None, min_length=1, max_length=80)
+    version: str = Field(
+        max_length=40,
+        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$",
+        description="Version of this manifest.",
+    )
+    description: str | None = Field(default=None, max_length=1000)
+    category: Category
+    stage: Stage = "Alpha"
+    documentation_url: str | None = Field(default=None, alias="documentationURL", max_length=512, pattern="^https://")
+    capabilities: list[Capability] = Field(
+        min_length=1, max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
+    image: Image | None = Field(default=None, description="Only for Python code outside Towline's own image.")
+    entrypoint: str | None = Field(default=None, max_length=128, pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")
+    credentials: list[CredentialKey] | None = listmap("key", max_length=32)
+    config_schema: FreeObject | None = Field(default=None, description="JSON schema of Integration.spec.config.")
+    egress: list[Annotated[str, Field(min_length=1, max_length=253)]] | None = listset(
+        max_length=32,
+        description="Hosts that this connector talks to. An entry that contains ${config.…} is the user's"
+        " choice: the Integration's Secret has to allow it in the annotation towline.dev/allowed-hosts.",
+    )
+    http: Http | None = None
+    ldap: Directory | None = None
+    health: Health | None = None
+    streams: list[Stream] | None = listmap("name", max_length=50)
+    actions: list[Action] | None = listmap("name", max_length=50, description="What can be pushed.")
+    two_way: list[TwoWay] | None = listmap("entity", max_length=16)
+    webhooks: list[Webhook] | None = listmap("name", max_length=16)
+    limits: Limits | None = None
+    defaults: Defaults | None = None
+    allowed_namespaces: AllowedNamespaces | None = None
+
+
+class ConnectorStatus(Model):
+    observed_generation: int | None = None
+    users: int | None = Field(default=None, description="Integrations that use this connector.")
+    conditions: list[Condition] | None = listmap("type", max_length=16)
+
+
+class Connector(Model):
+    """Connector says how to talk to one product. It is data, without code; administrators own it."""
+
+    api_version: Literal["towline.dev/v1alpha1"] = "towline.dev/v1alpha1"
+    kind: Literal["Connector"] = "Connector"
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    spec: ConnectorSpec
+    status: ConnectorStatus | None = None

@@ -1,0 +1,138 @@
+"""All that the operator and a connector run share: plan, result, exit codes, paths in the pod.
+
+The operator writes a `Plan` as JSON into the pod's annotation `towline.dev/plan`; the run leaves a
+`RunResult` as JSON in its termination message. Neither ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from towline.api.conditions import Reason
+
+PLAN_ANNOTATION = "towline.dev/plan"
+PLAN_PATH = "/run/towline/plan/plan.json"
+CREDENTIALS_PATH = "/run/towline/credentials"  # one file per credential key of the connector
+DESTINATION_PATH = "/run/towline/destination"  # file `url`, when the destination comes from a Secret
+CA_BUNDLE_PATH = "/run/towline/ca/ca.crt"
+PROXY_PATH = "/run/towline/proxy/proxy_url"
+DATA_PATH = "/var/lib/towline"  # the volume of the SQLite destination
+TERMINATION_LOG_PATH = "/dev/termination-log"
+MAX_RESULT_BYTES = 3500  # the kubelet cuts a termination message at 4,096 bytes
+POD_UID_ENV = "TOWLINE_POD_UID"
+
+REQUESTED_AT = "towline.dev/requested-at"
+FULL_AT = "towline.dev/full-at"
+ALLOWED_HOSTS = "towline.dev/allowed-hosts"
+
+
+class ExitCode(IntEnum):
+    """How a connector run ends; the Job's podFailurePolicy and the operator read it (design/api.md 7)."""
+
+    OK = 0
+    USAGE = 64
+    SCHEMA = 65
+    BUG = 70
+    TRANSIENT = 75
+    CREDENTIALS = 77
+    CONFIG = 78
+    POLICY = 80
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyncIdentity(_Wire):
+    """Which attempt this is. The fence of the destination: (uid, attempt, pod uid)."""
+
+    uid: str
+    name: str
+    namespace: str
+    attempt: int = Field(ge=1)
+    created: str = Field(description="ISO 8601; a newer SyncJob of the same integration wins the fence")
+
+
+class StreamPlan(_Wire):
+    """What the Integration says of one stream, and whether this run reads it in full."""
+
+    name: str
+    full: bool = False
+    lookback: str | None = None
+    full_every: str | None = None
+    filter: str | None = None
+    mapping: dict[str, str] = Field(default_factory=dict)
+    max_delete_percent: int | None = None
+
+
+class Destination(_Wire):
+    """Where rows go. `url` comes from a mounted Secret or the command line and never stands in a plan."""
+
+    kind: Literal["SQLite", "Secret"] = "SQLite"
+    path: str | None = Field(default=None, description="SQLite file")
+
+
+class Plan(_Wire):
+    v: Literal[1] = 1
+    sync: SyncIdentity
+    integration: str = Field(description="namespace/name: the value of the tables' column `integration`")
+    mode: Literal["Incremental", "Full", "Check"] = "Incremental"
+    streams: list[StreamPlan]
+    config: dict[str, Any] = Field(default_factory=dict, description="with the schema's defaults filled in")
+    connector: str = Field(description="name of the Connector")
+    manifest: dict[str, Any] = Field(description="Connector.spec as applied")
+    allowed_hosts: list[str] = Field(
+        default_factory=list, description="hosts that credentials may go to; *.example.com matches below"
+    )
+    destination: Destination = Field(default_factory=Destination)
+    deadline_seconds: int = 3600
+
+
+class StreamResult(_Wire):
+    name: str = Field(max_length=63)
+    read: int = Field(default=0, ge=0)
+    upserted: int = Field(default=0, ge=0, description="rows new or changed")
+    deleted: int = Field(default=0, ge=0)
+    rejected: int = Field(default=0, ge=0)
+    checkpoint: str | None = Field(default=None, max_length=256)
+    full: bool = False
+    skipped: str | None = Field(default=None, max_length=256, description="why an optional stream was left out")
+
+
+class RunResult(_Wire):
+    """The termination message, at most MAX_RESULT_BYTES of JSON."""
+
+    v: Literal[1] = 1
+    sync_uid: str = Field(max_length=64)
+    attempt: int = Field(ge=1)
+    pod_uid: str = Field(default="", max_length=64)
+    reason: Reason
+    message: str = Field(default="", max_length=600, description="one sentence for a person, without secrets")
+    retry_after_seconds: int | None = Field(default=None, ge=0, le=86400)
+    streams: list[StreamResult] = Field(default_factory=list, max_length=50)
+    http: dict[str, int] = Field(default_factory=dict, max_length=16, description="requests by class: 2xx, 429 …")
+
+
+EXIT_CODES: dict[Reason, ExitCode] = {
+    Reason.COMPLETED: ExitCode.OK,
+    Reason.PARTIALLY_COMPLETED: ExitCode.OK,
+    Reason.CREDENTIALS_REJECTED: ExitCode.CREDENTIALS,
+    Reason.PERMISSION_DENIED: ExitCode.CREDENTIALS,
+    Reason.CONFIG_INVALID: ExitCode.CONFIG,
+    Reason.KEY_MISSING: ExitCode.CONFIG,
+    Reason.HOST_NOT_ALLOWED: ExitCode.CONFIG,
+    Reason.INVALID_MANIFEST: ExitCode.USAGE,
+    Reason.SCHEMA_MISMATCH: ExitCode.SCHEMA,
+    Reason.CONNECTOR_BUG: ExitCode.BUG,
+    Reason.UNREACHABLE: ExitCode.TRANSIENT,
+    Reason.RATE_LIMITED: ExitCode.TRANSIENT,
+    Reason.DEADLINE_EXCEEDED: ExitCode.TRANSIENT,
+    Reason.DESTINATION_UNAVAILABLE: ExitCode.TRANSIENT,
+    Reason.DESTINATION_FULL: ExitCode.TRANSIENT,
+    Reason.SUPERSEDED: ExitCode.TRANSIENT,
+    Reason.POLICY_VIOLATION: ExitCode.POLICY,
+}
+"""The exit code of each reason that a run may end with."""
