@@ -1,0 +1,78 @@
+# Everything a developer types. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock generate check format test test-unit test-api test-node demo demo-down \
+        cluster-up cluster-down image bench bench-start clean
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Dependencies come from the lock, with their hashes; the project itself is installed as editable.
+$(SETUP): requirements-dev.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Towline needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(SETUP) ## Make .venv with all dependencies
+
+lock: $(SETUP) ## Resolve the dependencies anew and lock them with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements-dev.lock
+
+generate: $(SETUP) ## Write what is generated from the models: crds/, docs/reference/
+	$(BIN)/python -m towline.api.generate crds
+
+check: $(SETUP) ## Lint, types, layers of imports, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m towline.api.generate --check crds
+
+format: $(SETUP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(SETUP) ## All tests: units, real API server, real node (builds the cluster's programs at the first run)
+	$(BIN)/python -m pytest tests
+
+test-unit: $(SETUP) ## Tests without a cluster (a minute)
+	$(BIN)/python -m pytest tests --ignore=tests/api --ignore=tests/node
+
+test-api: $(SETUP) ## Tests on a real API server
+	$(BIN)/python -m pytest tests/api
+
+test-node: $(SETUP) ## Tests on a real node, end to end
+	$(BIN)/python -m pytest tests/node
+
+cluster-up: $(SETUP) ## Start the development cluster and print its kubeconfig
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: $(SETUP) ## Stop the development cluster and remove what it made
+	$(BIN)/python -m tests.cluster down
+
+image: $(SETUP) ## Build the image and load it into the development cluster
+	$(BIN)/python -m tests.cluster image
+
+demo: $(SETUP) ## Cluster, Towline, simulated systems, integrations, and the data that they brought
+	$(BIN)/python -m hack.demo up
+
+demo-down: $(SETUP) ## Remove all that `make demo` made
+	$(BIN)/python -m hack.demo down
+
+bench: $(SETUP) ## Speed and memory of the data path, beside a hand-written script
+	$(BIN)/python -m tests.bench.engine
+
+bench-start: $(SETUP) ## From SyncJob to data on a real node, beside a bare Job
+	$(BIN)/python -m tests.bench.start
+
+clean: ## Remove what the checks and tests leave in the checkout
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
