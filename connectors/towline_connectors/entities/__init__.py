@@ -1,0 +1,51 @@
+"""The normalised model: REGISTRY maps the name that manifests use to the entity."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from towline_connectors.entities.alert import ALERT
+from towline_connectors.entities.asset import ASSET
+from towline_connectors.entities.asset_vulnerability import ASSET_VULNERABILITY
+from towline_connectors.entities.change_request import CHANGE_REQUEST
+from towline_connectors.entities.finding import FINDING
+from towline_connectors.entities.group import GROUP
+from towline_connectors.entities.incident import INCIDENT
+from towline_connectors.entities.indicator import INDICATOR
+from towline_connectors.entities.membership import MEMBERSHIP
+from towline_connectors.entities.model import Entity, Field
+from towline_connectors.entities.policy import POLICY
+from towline_connectors.entities.service import SERVICE
+from towline_connectors.entities.software import SOFTWARE
+from towline_connectors.entities.user import USER
+from towline_connectors.entities.vulnerability import VULNERABILITY
+
+__all__ = ["REGISTRY", "Entity", "Field", "get"]
+
+_ALL = (
+    ASSET,
+    SOFTWARE,
+    VULNERABILITY,
+    ASSET_VULNERABILITY,
+    FINDING,
+    ALERT,
+    INCIDENT,
+    INDICATOR,
+    USER,
+    GROUP,
+    MEMBERSHIP,
+    SERVICE,
+    POLICY,
+    CHANGE_REQUEST,
+)
+
+REGISTRY: Final = MappingProxyType({entity.name: entity for entity in _ALL})
+
+
+def get(name: str) -> Entity:
+    """The entity of that name. KeyError, with the names that exist, when there is none."""
+    entity = REGISTRY.get(name)
+    if entity is None:
+        raise KeyError(f"there is no entity {name!r}; there are {', '.join(sorted(REGISTRY))}")
+    return entity

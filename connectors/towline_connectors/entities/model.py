@@ -6,15 +6,17 @@ Names and enumerations follow OCSF (https://schema.ocsf.io). Tables hold the cur
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 FieldType = Literal["text", "integer", "number", "boolean", "time", "texts", "json", "ref"]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One column. `time` is ISO 8601 in UTC; `texts` a list of strings; `ref` the source key of an object of
-    entity `ref` within the same integration, stored in a column with the suffix `_key`."""
+    """One column. Python values in a row: text str, integer int (64 bits), number float, boolean bool, time
+    str in ISO 8601 UTC with Z, texts list[str], json whatever JSON can hold; None where nothing is known.
+    `ref` is the source key (str) of an object of entity `ref` within the same integration, stored in a column
+    with the suffix `_key`; a `ref` field without `ref` may point to several entities."""
 
     name: str
     type: FieldType
@@ -41,6 +43,13 @@ class Entity:
         """The order of a row tuple in a Batch: source_key, the fields, then TRAILING."""
         return ("source_key", *(field.column for field in self.fields), *TRAILING)
 
+
+# Shared by several entities. First and last seen by Towline itself are columns of every table.
+OBSERVED: Final = (
+    Field("first_observed_time", "time", "When the source first saw it."),
+    Field("last_observed_time", "time", "When the source last saw it."),
+)
+EXT: Final = Field("ext", "json", "What only this source has.")
 
 # What the engine fills after the fields of each row. `scan_id` is None outside a full scan.
 TRAILING = ("source_time", "content_hash", "scan_id", "raw")
