@@ -133,6 +133,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.DESTINATION_UNAVAILABLE: ExitCode.TRANSIENT,
     Reason.DESTINATION_FULL: ExitCode.TRANSIENT,
     Reason.SUPERSEDED: ExitCode.TRANSIENT,
+    Reason.DISRUPTED: ExitCode.TRANSIENT,
     Reason.POLICY_VIOLATION: ExitCode.POLICY,
 }
 """The exit code of each reason that a run may end with."""

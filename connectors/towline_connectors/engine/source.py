@@ -1,0 +1,92 @@
+"""What the engine asks of a protocol: HTTP and LDAP implement `Source`, a run drives it.
+
+For one stream a run calls `origin`, decides the window, then iterates `read`. A page's rows, and whatever
+state it carries, commit together. A source never writes and never maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from towline.api.connector import ConnectorSpec
+from towline.api.manifest import Stream
+
+
+@dataclass(slots=True)
+class Origin:
+    """What is known of a stream before it is read."""
+
+    cursor: str | None = None
+    """The value that becomes the checkpoint once the stream was read to its end, when the source and not the
+    records tells it (`sync.cursor: root:ATTRIBUTE`). Canonical text: a decimal number or ISO 8601 in UTC."""
+    anchor: str | None = None
+    """Identity of the server that cursors belong to. A checkpoint of another anchor is void: the run is full."""
+
+
+@dataclass(slots=True, frozen=True)
+class Window:
+    start: str
+    """Where to begin, as `sync.format`/`sync.timeFormat` write it; in a full run the lowest value of the format
+    (1970-01-01T00:00:00Z, 0, 19700101000000.0Z). `${window.start}` in a manifest."""
+    full: bool
+    now: str  # ISO 8601, when this stream was begun: `${window.now}`
+
+
+@dataclass(slots=True)
+class Page:
+    """A part of a stream that commits together (or in several batches, when it is large)."""
+
+    records: list[Any] = field(default_factory=list)
+    raws: list[bytes] | None = None
+    """Raw JSON of each record, when the source has it at hand; the engine makes it otherwise."""
+    job: dict[str, Any] | None = None
+    """State to go on from after a crash, committed with these records; None leaves what was committed.
+    Plain JSON values. An empty dict clears it."""
+    cursor: str | None = None
+    """Checkpoint that the whole stream has when it ends, when the source tells it (overrides Origin.cursor)."""
+    unreadable: int = 0
+    """Records in this page that could not be decoded: counted as rejected, and the scan counts as incomplete."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over one stream."""
+
+    stream: Stream
+    window: Window
+    text: Callable[[str], str]
+    """Fills `${config.…}`, `${secret.…}`, `${stream.name}` and `${window.…}` into a string, unescaped."""
+    job: dict[str, Any] | None = None  # what an earlier run committed as Page.job and did not clear
+    last_cursor: Callable[[], str | None] = lambda: None
+    """The highest cursor value among the records handed out so far, as `sync.format` writes it (re-anchoring)."""
+
+
+class Source(Protocol):
+    """One system with one set of credentials. All methods raise `engine.errors.EngineError`, or `SkipStream`
+    from `origin` and `read` when the stream does not exist there."""
+
+    async def check(self) -> None:
+        """Prove that the system can be reached and takes the credentials, as cheaply as possible."""
+
+    async def origin(self, stream: Stream) -> Origin: ...
+
+    def read(self, reading: Reading) -> AsyncIterator[Page]:
+        """Pages in the system's order. An async generator; it is closed early when the run has to stop."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True, frozen=True)
+class Setup:
+    """What a protocol needs to be opened: `open_source(setup) -> Source` in `engine.http_source`, `engine.ldap`."""
+
+    spec: ConnectorSpec
+    text: Callable[[str], str]  # fills ${config.…} and ${secret.…} into a string
+    value: Callable[[Any], Any]  # evaluates "=expression" and "${…}" strings of a manifest value
+    allowed_hosts: tuple[str, ...]  # credentials go nowhere else; "*.example.com" matches below example.com
+    ca_bundle: str | None = None  # path of a PEM file of private CAs, added to the system's
+    proxy: str | None = None  # http://[user:password@]host:port, for HTTPS to vendors
+    deadline: float = float("inf")  # time.monotonic() when the run has to have stopped
+    progress: Callable[[str], None] = lambda _message: None  # a sentence for the log: waiting, retrying …
