@@ -1,0 +1,75 @@
+"""Fixtures for tests on a real cluster; the root conftest loads this module as a plugin.
+
+`control_plane` is the cheapest API server there is, `node_cluster` one that runs pods and has Towline's image. A run
+that needs both gets one cluster. It is taken down at the end; with `TOWLINE_KEEP_CLUSTER=1` it has a fixed name,
+stays, and is reused by the next run.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.cluster import choice, lifecycle
+from tests.cluster.kubectl import kubectl
+from tests.cluster.record import load_all
+from tests.cluster.report import ClusterError
+
+_PREFIX = "towline-test"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster during the tests; `image` is empty where no pods run."""
+
+    name: str
+    provider: str
+    kubeconfig: Path
+    image: str = ""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0, check: bool = True) -> str:
+        """What kubectl prints; ClusterError with its words when it fails and `check` is on."""
+        return kubectl(self.kubeconfig, *arguments, stdin=stdin, timeout=timeout, check=check)
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The kubeconfig of a real API server with the Job controller and the scheduler; nodes may be missing."""
+    if any("node_cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        running: Running = request.getfixturevalue("node_cluster")
+        yield running.kubeconfig
+        return
+    machine = choice.look_at_machine()
+    with _running("-api", "control-plane" if machine.linux else "auto") as cluster:
+        yield cluster.kubeconfig
+
+
+@contextmanager
+def _running(suffix: str, provider: str, need_pods: bool = False) -> Iterator[lifecycle.Cluster]:
+    keep = os.environ.get("TOWLINE_KEEP_CLUSTER", "") not in {"", "0"}
+    name = f"{_PREFIX}{suffix}" if keep else f"{_PREFIX}{suffix}-{os.getpid()}"
+    if os.environ.get("TOWLINE_KUBECONFIG"):
+        provider = "existing"
+    sweep_abandoned()
+    try:
+        cluster = lifecycle.up(name, provider, need_pods=need_pods)
+        yield cluster
+    finally:
+        if not keep and provider != "existing":
+            lifecycle.down(name)
+
+
+def sweep_abandoned() -> list[str]:
+    """Take down the clusters of test runs that were killed; their names."""
+    swept = []
+    for record in load_all():
+        prefix, _, pid = record.name.rpartition("-")
+        if prefix.startswith(_PREFIX) and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            try:
+                lifecycle.down(record.name)
+            except ClusterError:
+                continue
+            swept.append(record.name)
+    return swept
