@@ -1,0 +1,22 @@
+"""`towline version`."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed
+
+import click
+
+from towline.api.base import API_VERSION
+from towline.cli.output import print_json
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def version(output: str) -> None:
+    """Print the version of Towline, of its API and of Python."""
+    facts = {"towline": installed("towline"), "api": API_VERSION, "python": platform.python_version()}
+    if output == "json":
+        print_json(facts)
+    else:
+        click.echo(f"towline {facts['towline']} (API {facts['api']}, Python {facts['python']})")

@@ -1,0 +1,44 @@
+"""Tables, JSON and CSV on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from towline.cli.output import duration, print_json, print_rows, table
+
+
+def test_columns_line_up_also_with_wide_characters() -> None:
+    lines = table(["name", "city"], [["a", "Zürich"], ["東京", "b"]]).splitlines()
+    assert lines == ["NAME   CITY", "a      Zürich", "東京   b"]
+
+
+def test_a_table_is_cut_to_the_terminal_and_keeps_its_headers() -> None:
+    lines = table(["name", "message"], [["short", "x" * 200]], width=40).splitlines()
+    assert max(map(len, lines)) == 40
+    assert lines[1].endswith("…")
+    assert lines[0] == "NAME    MESSAGE"
+
+
+def test_data_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m"
+    assert "\x1b" not in table(["name"], [[evil]])
+    assert "\x9b" not in table(["name"], [[evil]])
+    print_json({"name": evil})
+    text = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\x07"} & set(text)
+    assert json.loads(text) == {"name": evil}
+
+
+def test_csv_cells_never_become_formulas(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(["name", "n"], [["=cmd()", -5], ["a,b", None]], "csv")
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [["name", "n"], ["'=cmd()", "-5"], ["a,b", ""]]
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.21, "3.2 s"), (72, "1m 12s"), (3599.9, "1h 00m"), (7500, "2h 05m")])
+def test_durations_are_short(value: float, text: str) -> None:
+    assert duration(value) == text

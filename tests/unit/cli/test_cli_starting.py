@@ -1,0 +1,121 @@
+"""How the command starts: fast, by its own name, and with sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from towline.cli.main import VERBS
+
+HEAVY = (
+    "httpx",
+    "pydantic",
+    "kubernetes",
+    "kopf",
+    "aiohttp",
+    "yaml",
+    "rich",
+    "psycopg",
+    "jmespath",
+    "ldap3",
+    "sqlite3",
+)
+BIN = Path(sys.executable).parent
+
+
+def towline(*arguments: str, program: str = "towline", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONUTF8": "1", **environment},
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"]])
+def test_asking_for_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from towline.cli.main import main
+try:
+    main({arguments!r})
+except SystemExit as end:
+    assert end.code == 0, end.code
+print(*sorted(name for name in {HEAVY!r} if name in sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.strip() == ""
+
+
+def test_help_names_every_verb_and_what_to_try_first() -> None:
+    text = towline("--help").stdout
+    for _, verbs in VERBS:
+        for verb in verbs:
+            assert f"  {verb.name} " in text
+    assert "towline run cisa-kev" in text
+
+
+def test_the_name_follows_the_way_it_was_called() -> None:
+    assert towline("--help", program="kubectl-towline").stdout.startswith("Usage: kubectl towline ")
+    assert "kubectl towline --help" in towline("rum", program="kubectl-towline").stderr
+
+
+def test_a_mistyped_verb_gets_the_nearest_one() -> None:
+    ended = towline("simulat")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert 'Did you mean "simulate"?' in ended.stderr
+
+
+def test_wrong_usage_of_run_ends_with_the_usage_code_of_a_run() -> None:
+    ended = towline("run", "--no-such-option")
+    assert ended.returncode == 64
+    assert "No such option" in ended.stderr
+    assert "towline run --help" in ended.stderr
+
+
+def test_wrong_usage_of_another_verb_ends_with_1() -> None:
+    assert towline("version", "--no-such-option").returncode == 1
+
+
+def test_an_unforeseen_failure_names_its_type_only() -> None:
+    code = """
+from towline.cli import main, version
+def boom(**_: object) -> None:
+    raise RuntimeError("password=hunter2")
+version.version.callback = boom
+main.main(["version"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "bug in Towline (RuntimeError)" in ended.stderr
+    assert "TOWLINE_DEBUG=1" in ended.stderr
+    assert "hunter2" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_details_of_a_bug_are_shown_on_request() -> None:
+    code = """
+from towline.cli import main, version
+def boom(**_: object) -> None:
+    raise RuntimeError("deep inside")
+version.version.callback = boom
+main.main(["version"])
+"""
+    environment = {**os.environ, "TOWLINE_DEBUG": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    assert "Traceback" in ended.stderr
+    assert "deep inside" in ended.stderr
+
+
+def test_a_reader_that_stops_early_is_no_failure() -> None:
+    command = f"set -o pipefail; {BIN / 'towline'} --help | head -1"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0
+    assert ended.stderr == ""
