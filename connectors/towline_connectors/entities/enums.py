@@ -70,6 +70,10 @@ INDICATOR_TYPE: Final[Enum] = (
     (8, "Email"),
     (9, "Email Address"),
     (10, "Vulnerability"),
+    (11, "File"),
+    (12, "Registry Key"),
+    (13, "Registry Value"),
+    (14, "Command Line"),
     (99, "Other"),
 )
 # Ours: OCSF has no membership object.

@@ -10,7 +10,7 @@ MEMBERSHIP = Entity(
     table="memberships",
     description="That a user, group or asset is in a group.",
     fields=(
-        Field("group", "ref", "The group.", ref="group"),
+        Field("group", "ref", "The group.", ref="group", indexed=True),
         Field("member", "ref", "The member; member_type_id tells of which entity."),
         Field("group_dn", "text", "Distinguished name of the group."),
         Field("member_dn", "text", "Distinguished name of the member, where its key is not known."),

@@ -23,6 +23,7 @@ class Field:
     description: str = ""
     ref: str | None = None
     enum: tuple[tuple[int, str], ...] = ()
+    indexed: bool = False  # an index of its own; costs time at each write
 
     @property
     def column(self) -> str:

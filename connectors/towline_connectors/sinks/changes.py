@@ -1,0 +1,84 @@
+"""Which rows of a batch are new, changed or merely seen again. Pure: both SQL destinations decide by this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+Row = tuple[Any, ...]
+
+# Places in a row counted from its end: entities.model.TRAILING.
+SOURCE_TIME, CONTENT_HASH, SCAN_ID, RAW = -4, -3, -2, -1
+
+
+class Stored(NamedTuple):
+    """What a destination knows of a row that it has."""
+
+    content_hash: int | None
+    source_time: str | datetime | None
+    deleted: bool
+    run_id: str
+    scan_id: str | None
+    stream: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """`seen` are (source_key, source_time, scan_id, raw) of rows that keep their fields; None keeps the old."""
+
+    new: list[Row] = field(default_factory=list)
+    changed: list[Row] = field(default_factory=list)
+    seen: list[tuple[str, str | None, str | None, bytes | None]] = field(default_factory=list)
+
+
+def _instant(value: str | datetime) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def is_older(one: str | datetime | None, other: str | datetime | None) -> bool:
+    """Whether `one` is certainly before `other`: an unknown time is never older."""
+    if one is None or other is None or one == other:
+        return False
+    return _instant(one) < _instant(other)
+
+
+def latest(rows: list[Row]) -> dict[str, Row]:
+    """One row a key: the newest by source time, and of equals the last."""
+    by_key = {row[0]: row for row in rows}
+    if len(by_key) == len(rows):
+        return by_key
+    by_key = {}
+    for row in rows:
+        known = by_key.get(row[0])
+        if known is None or not is_older(row[SOURCE_TIME], known[SOURCE_TIME]):
+            by_key[row[0]] = row
+    return by_key
+
+
+def sort_rows(rows: dict[str, Row], stored: dict[str, Stored], stream: str, run_id: str) -> Changes:
+    """Sort a batch's rows against what the destination has. A row that this run wrote already, with the same
+    content, is left out."""
+    changes = Changes()
+    if not stored:
+        changes.new = list(rows.values())
+        return changes
+    new, changed, seen = changes.new, changes.changed, changes.seen
+    for key, row in rows.items():
+        old = stored.get(key)
+        if old is None:
+            new.append(row)
+            continue
+        source_time = row[SOURCE_TIME]
+        if is_older(source_time, old.source_time):
+            seen.append((key, None, row[SCAN_ID], None))
+        elif old.deleted or old.content_hash != row[CONTENT_HASH]:
+            changed.append(row)
+        elif (
+            old.run_id != run_id
+            or old.scan_id != row[SCAN_ID]
+            or old.stream != stream
+            or is_older(old.source_time, source_time)
+        ):
+            seen.append((key, source_time, row[SCAN_ID], row[RAW]))
+    return changes

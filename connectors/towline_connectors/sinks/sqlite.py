@@ -1,0 +1,262 @@
+"""SQLite destination: one file in WAL mode. Several processes of one node may write to it in turn."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from towline.contract import SyncIdentity
+from towline_connectors.entities.model import Entity
+from towline_connectors.sinks import schema, views
+from towline_connectors.sinks.base import Session, SinkError
+from towline_connectors.sinks.changes import Row, Stored
+from towline_connectors.sinks.schema import literal, quote
+from towline_connectors.sinks.session import SqlSession, utc_now
+from towline_connectors.sinks.store import Stamp
+
+BUSY_SECONDS: Final = 60  # how long a writer waits for another process's transaction
+PAGE_BYTES: Final = 8192
+CHECKPOINT_PAGES: Final = 4096  # the write-ahead log goes back into the file when it has so many pages
+
+
+class SqliteSink:
+    """`path` is made when it does not exist; its folder must exist."""
+
+    def __init__(self, path: str, *, clock: Callable[[], str] = utc_now, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._clock = clock
+        self._busy_seconds = busy_seconds
+
+    def open(self, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> Session:
+        store = SqliteStore(self._path, self._busy_seconds)
+        try:
+            return SqlSession.open(store, integration, connector, sync, pod_uid, self._clock())
+        except BaseException:
+            store.close()
+            raise
+
+
+class SqliteStore:
+    """See sinks.store.Store."""
+
+    def __init__(self, path: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._seconds = busy_seconds
+        folder = Path(path).parent
+        if not folder.is_dir():
+            raise SinkError(f"The folder {folder} of the SQLite file does not exist; make it.", transient=False)
+        with self._errors():
+            # The engine opens in one thread and writes in another, never in both at once.
+            self._db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+        try:
+            with self._errors():
+                self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")  # counts for a new file only
+                self._db.execute("PRAGMA journal_mode=WAL")
+                # A power cut may cost the last commits, never the file; killing the process costs nothing.
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+                self._db.execute(f"PRAGMA journal_size_limit={64 << 20}")
+        except SinkError:
+            self._db.close()
+            raise
+
+    def prepare(self, now: str) -> None:
+        wanted = [schema.create_table(table, "sqlite") for table in schema.tables()]
+        wanted += [view.sql("sqlite") for view in views.all_views()]
+        mark = schema.fingerprint(wanted)
+        with self._errors():
+            if self._is_laid_out(mark):
+                return
+        with self.transaction():
+            if not self._is_laid_out(mark):
+                self._migrate(now, mark)
+
+    def _is_laid_out(self, mark: str) -> bool:
+        if not self._columns("towline_schema"):
+            return False
+        newest = self._db.execute("SELECT max(format) FROM towline_schema").fetchone()[0]
+        if newest is not None and newest > schema.FORMAT:
+            raise SinkError(
+                f"{self._path} was written by a newer Towline (format {newest}, this one knows"
+                f" {schema.FORMAT}); upgrade this one or write to another file.",
+                transient=False,
+            )
+        return self._db.execute("SELECT 1 FROM towline_schema WHERE fingerprint = ?", (mark,)).fetchone() is not None
+
+    def _columns(self, table: str) -> list[str]:
+        return [name for (name,) in self._db.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+
+    def _migrate(self, now: str, mark: str) -> None:
+        for table in schema.tables():
+            self._db.execute(schema.create_table(table, "sqlite"))
+            for sql in schema.add_columns(table, self._columns(table.name), "sqlite"):
+                self._db.execute(sql)
+            for sql in schema.create_indexes(table):
+                self._db.execute(sql)
+        for view in views.all_views():
+            self._db.execute(f"DROP VIEW IF EXISTS {quote(view.name)}")
+            self._db.execute(view.sql("sqlite"))
+        self._db.execute("INSERT INTO towline_schema VALUES (?, ?, ?)", (mark, schema.FORMAT, now))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself when the volume is full.
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise describe(error, self._path, self._seconds) from error
+
+    def execute(self, sql: str, params: tuple[Any, ...] = ()) -> int:
+        return self._db.execute(sql, params).rowcount
+
+    def fetch(self, sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, params).fetchall()
+
+    def lock_claim(self, integration: str) -> tuple[Any, ...] | None:
+        rows = self.fetch(
+            "SELECT token, sync_uid, sync_name, created, attempt, pod_uid FROM towline_claims WHERE integration = ?",
+            (integration,),
+        )
+        return rows[0] if rows else None
+
+    def stored(self, entity: Entity, integration: str, keys: list[str]) -> dict[str, Stored]:
+        rows = self._db.execute(
+            "SELECT source_key, content_hash, source_time, deleted_time IS NOT NULL, run_id, scan_id, stream"
+            f" FROM {quote(entity.table)} WHERE integration = ?"
+            " AND source_key IN (SELECT value FROM json_each(?))",
+            (integration, orjson.dumps(keys).decode()),
+        )
+        return {row[0]: Stored(*row[1:]) for row in rows}
+
+    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
+        now = literal(stamp.now)
+        fixed = {
+            "integration": literal(stamp.integration),
+            "stream": literal(stamp.stream),
+            "run_id": literal(stamp.run_id),
+            "first_seen_time": now,
+            "last_seen_time": now,
+            "modified_time": now,
+        }
+        columns = (*entity.columns, "uid")
+        values = ", ".join([*_parameters(columns), *fixed.values()])
+        names = ", ".join(map(quote, (*columns, *fixed)))
+        uid = blake2b(f"{stamp.integration}\0{entity.name}\0".encode(), digest_size=16)
+
+        def with_uid(row: Row) -> Row:
+            own = uid.copy()
+            own.update(row[0].encode())
+            return (*row, own.hexdigest())
+
+        self._db.executemany(
+            f"INSERT INTO {quote(entity.table)} ({names}) VALUES ({values})",
+            map(with_uid, _adapted(entity, rows)),
+        )
+
+    def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
+        now = literal(stamp.now)
+        columns = entity.columns
+        sets = [
+            f"{quote(name)} = {value}"
+            for name, value in zip(columns, _parameters(columns), strict=True)
+            if name != "source_key"
+        ]
+        sets += [f"stream = {literal(stamp.stream)}", f"run_id = {literal(stamp.run_id)}", "deleted_time = NULL"]
+        sets += [f"last_seen_time = {now}", f"modified_time = {now}"]
+        self._db.executemany(
+            f"UPDATE {quote(entity.table)} SET {', '.join(sets)}"
+            f" WHERE integration = {literal(stamp.integration)} AND source_key = ?1",
+            _adapted(entity, rows),
+        )
+
+    def see(self, entity: Entity, stamp: Stamp, rows: list[tuple[str, str | None, str | None, bytes | None]]) -> None:
+        self._db.executemany(
+            f"UPDATE {quote(entity.table)} SET last_seen_time = {literal(stamp.now)},"
+            f" run_id = {literal(stamp.run_id)}, stream = {literal(stamp.stream)}, scan_id = ?3,"
+            " source_time = coalesce(?2, source_time), raw = coalesce(CAST(?4 AS TEXT), raw)"
+            f" WHERE integration = {literal(stamp.integration)} AND source_key = ?1",
+            rows,
+        )
+
+    def delete(self, entity: Entity, stamp: Stamp, keys: list[str]) -> int:
+        return self.execute(
+            f"UPDATE {quote(entity.table)} SET deleted_time = ?, run_id = ? WHERE integration = ?"
+            " AND source_key IN (SELECT value FROM json_each(?)) AND deleted_time IS NULL",
+            (stamp.now, stamp.run_id, stamp.integration, orjson.dumps(keys).decode()),
+        )
+
+    def delete_others(self, entity: Entity, stamp: Stamp, column: str, value: str, keys: list[str]) -> int:
+        return self.execute(
+            f"UPDATE {quote(entity.table)} SET deleted_time = ?, run_id = ? WHERE integration = ?"
+            f" AND {quote(column)} = ? AND source_key NOT IN (SELECT value FROM json_each(?))"
+            " AND deleted_time IS NULL",
+            (stamp.now, stamp.run_id, stamp.integration, value, orjson.dumps(keys).decode()),
+        )
+
+    def reconnect(self) -> None:
+        """A file does not lose its connection."""
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+
+def _parameters(columns: tuple[str, ...]) -> list[str]:
+    # raw comes as bytes; SQLite's JSON functions want text.
+    return [f"CAST(?{place} AS TEXT)" if name == "raw" else f"?{place}" for place, name in enumerate(columns, 1)]
+
+
+def _adapted(entity: Entity, rows: list[Row]) -> list[Row]:
+    """Rows with lists and objects as JSON text."""
+    places = [place for place, field in enumerate(entity.fields, 1) if field.type in ("texts", "json")]
+    adapted = []
+    for row in rows:
+        values: list[Any] | None = None
+        for place in places:
+            value = row[place]
+            if value is not None and not isinstance(value, str):
+                values = values or list(row)
+                values[place] = orjson.dumps(value).decode()
+        adapted.append(row if values is None else tuple(values))
+    return adapted
+
+
+def describe(error: sqlite3.Error, path: str, seconds: float) -> SinkError:
+    """What happened to the file, and the cure."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return SinkError(
+            f"The volume of {path} is full; nothing of this batch was written. Make the volume larger or free space.",
+            full=True,
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return SinkError(f"{path} was locked by another process for more than {seconds:g} s; try again later.")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return SinkError(f"{path} cannot be written to: give this user write access to it and its folder.")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return SinkError(f"{path} cannot be opened: it must be a file, in a folder that this user may write to.")
+    if code == sqlite3.SQLITE_NOTADB:
+        return SinkError(f"{path} is no SQLite database; name another file.", transient=False)
+    if code == sqlite3.SQLITE_CORRUPT:
+        return SinkError(f"{path} is damaged; restore it, or move it away and sync in full.", transient=False)
+    if code == sqlite3.SQLITE_IOERR:
+        return SinkError(f"{path} cannot be read or written: its volume reports an input/output error.")
+    return SinkError(f"{path} refused a statement ({getattr(error, 'sqlite_errorname', type(error).__name__)}).")
