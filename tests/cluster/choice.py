@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.cluster.report import ClusterError
 
-PROVIDERS = ("existing", "kind", "control-plane")
+PROVIDERS = ("existing", "kind", "node", "control-plane")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def choose(wanted: str, kubeconfig: Path | None, machine: Machine, need_pods: bo
 def _best(machine: Machine, need_pods: bool) -> str:
     if machine.container_engine:
         return "kind"
+    if machine.linux and machine.root:
+        return "node"
     if machine.linux and not need_pods:
         return "control-plane"
     raise ClusterError(

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.cluster import choice, controlplane, kind, processes
-from tests.cluster.binaries import CONTROL_PLANE, build, content_hash
+from tests.cluster import choice, controlplane, kind, node, processes
+from tests.cluster.binaries import CONTROL_PLANE, NODE, build, content_hash
 from tests.cluster.folders import cluster_folder
 from tests.cluster.locks import file_lock
 from tests.cluster.record import Record, allocate, check_name, load, renew_ports, save
@@ -59,7 +59,7 @@ def up(
             f"Cluster {name} is of the kind {before.provider}, not {chosen}. Take it down first "
             f"(python -m tests.cluster down --name {name}) or give another --name."
         )
-    programs = build(CONTROL_PLANE) if chosen != "kind" else {}
+    programs = build(NODE if chosen == "node" else CONTROL_PLANE) if chosen != "kind" else {}
     with _cluster_lock(name):
         if chosen == "kind":
             record = kind.up(name, wait, node_image)
@@ -95,6 +95,8 @@ def status(record: Record) -> dict[str, str]:
         return kind.component_states(record)
     states = controlplane.component_states(record)
     states["API server"] = "ready" if controlplane.api_is_ready(record) else "not ready"
+    if record.provider == "node":
+        states |= node.component_states(record)
     return states
 
 
@@ -105,7 +107,7 @@ def is_healthy(states: dict[str, str]) -> bool:
 
 def _up_from_binaries(name: str, provider: str, programs: dict[str, Path], wait: float) -> Record:
     record = load(name) or allocate(name, provider)
-    built = " ".join(content_hash(module) for module in CONTROL_PLANE)
+    built = " ".join(content_hash(module) for module in (NODE if provider == "node" else CONTROL_PLANE))
     if is_healthy(status(record)) and record.details.get("built") == built:
         say(f"{name} is up already")
         return record
@@ -116,14 +118,19 @@ def _up_from_binaries(name: str, provider: str, programs: dict[str, Path], wait:
         say(f"an earlier start of {name} did not finish: starting again")
         _stop(record)
     record = renew_ports(record)
+    if provider == "node":
+        node.prepare(record, programs)
     controlplane.start_control_plane(record, programs, wait)
+    if provider == "node":
+        node.finish(record, programs, wait)
     record = replace(record, details={"built": built, "complete": "yes"})
     save(record)
     return record
 
 
 def _stop(record: Record) -> None:
-    left = controlplane.stop_control_plane(record)
+    left = node.stop(record) if record.provider == "node" else []
+    left += controlplane.stop_control_plane(record)
     if left:
         raise ClusterError(
             f"Of cluster {record.name} these could not be ended or removed: {', '.join(left)}. Their logs are in "

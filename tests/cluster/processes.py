@@ -41,6 +41,11 @@ def read_record(path: Path) -> Recorded | None:
         return None
 
 
+def identify(pid: int | None) -> Recorded | None:
+    """The process that has the id `pid` now."""
+    return None if pid is None else read_record(Path(f"/proc/{pid}/stat"))
+
+
 def is_alive(process: Recorded | None) -> bool:
     """Whether exactly this process runs (a zombie does not)."""
     if process is None:
@@ -92,8 +97,10 @@ def stop(record: Path, patience: float = 10.0, force: bool = False) -> bool:
     return True
 
 
-def wait_until_gone(process: Recorded, seconds: float) -> bool:
+def wait_until_gone(process: Recorded | None, seconds: float) -> bool:
     """Wait at most `seconds` until the process has ended."""
+    if process is None:
+        return True
     deadline = time.monotonic() + seconds
     while is_alive(process):
         _reap(process.pid)
