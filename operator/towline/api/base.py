@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from towline.api import forms
 
 GROUP = "towline.dev"
 VERSION = "v1alpha1"
@@ -19,12 +21,14 @@ class Rule:
     """One CEL validation rule of a schema node (`x-kubernetes-validations`).
 
     `field_path` is relative to the node, for example `.cron`. Give `message` or `message_expression`.
+    `reason` is the API server's word before the message: "Required value" or "Forbidden" instead of "Invalid value".
     """
 
     rule: str
     message: str | None = None
     message_expression: str | None = None
     field_path: str | None = None
+    reason: Literal["FieldValueRequired", "FieldValueForbidden"] | None = None
 
 
 class Model(BaseModel):
@@ -50,19 +54,28 @@ def listset(**constraints: Any) -> Any:
     return Field(default=None, json_schema_extra={"x-kubernetes-list-type": "set"}, **constraints)
 
 
-DURATION_PATTERN = r"^([0-9]{1,4}(s|m|h|d))+$"
-Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN, json_schema_extra={"format": "duration"})]
+DURATION_PATTERN = forms.DURATION
+Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN)]
 Name253 = Annotated[str, Field(min_length=1, max_length=253)]
 Name63 = Annotated[str, Field(min_length=1, max_length=63)]
-StreamName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$")]
+StreamName = Annotated[str, Field(min_length=1, max_length=63, pattern=forms.STREAM_NAME)]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _quantity(value: str | int) -> str | int:
+    if isinstance(value, str) and not re.fullmatch(forms.QUANTITY, value):
+        raise ValueError(forms.FORMS[forms.QUANTITY].refuse(value))
+    return value
+
+
 Quantity = Annotated[
     str | int,
+    AfterValidator(_quantity),
     Field(
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
             "maxLength": 32,
-            "pattern": r"^[0-9.]+([numkMGTPE]i?|[eE][0-9]+)?$",
+            "pattern": forms.QUANTITY,
         }
     ),
 ]
@@ -73,8 +86,14 @@ FreeObject = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-pr
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def cel_seconds(duration: str) -> str:
+    """CEL for the seconds of the duration that the CEL path `duration` names; CEL's own durations know no days."""
+    unit = " : ".join(f"p.endsWith('{unit}') ? {seconds}" for unit, seconds in _UNITS.items() if seconds > 1)
+    return f"{duration}.findAll('[0-9]+[smhd]').map(p, int(p.substring(0, size(p) - 1)) * ({unit} : 1)).sum()"
+
+
 def seconds(duration: str) -> int:
     """Seconds of a duration such as `1d12h`. Raises ValueError with the cure when it is not one."""
-    if not re.match(DURATION_PATTERN, duration):
-        raise ValueError(f'"{duration}" is not a duration: write for example 30m, 6h or 7d')
+    if not re.fullmatch(DURATION_PATTERN, duration):
+        raise ValueError(forms.FORMS[DURATION_PATTERN].refuse(duration))
     return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)([smhd])", duration))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from towline.api import forms
 from towline.api.base import FreeObject, Model, Quantity, Rule, listmap, listset
 from towline.api.conditions import Condition
 from towline.api.manifest import Action, Directory, Health, Http, Stream, TwoWay, Webhook
@@ -28,14 +29,14 @@ class Image(Model):
 
     repository: str = Field(min_length=1, max_length=255)
     tag: str | None = Field(default=None, min_length=1, max_length=128)
-    digest: str | None = Field(default=None, max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")
+    digest: str | None = Field(default=None, max_length=80, pattern=forms.DIGEST)
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
 
 class CredentialKey(Model):
     """One value that the Integration's Secret has to hold."""
 
-    key: str = Field(max_length=63, pattern=r"^[a-z][a-z0-9_]*$")
+    key: str = Field(max_length=63, pattern=forms.CREDENTIAL_KEY)
     title: str | None = Field(default=None, max_length=80)
     description: str | None = Field(default=None, max_length=500)
     optional: bool | None = Field(default=None, description="The Secret may lack this key.")
@@ -90,11 +91,13 @@ class ConnectorSpec(Model):
             "!('Pull' in self.capabilities) || (has(self.streams) && size(self.streams) > 0)",
             "capability Pull needs at least one stream",
             field_path=".streams",
+            reason="FieldValueRequired",
         ),
         Rule(
             "!('Push' in self.capabilities) || (has(self.actions) && size(self.actions) > 0)",
             "capability Push needs at least one action",
             field_path=".actions",
+            reason="FieldValueRequired",
         ),
         Rule(
             "(has(self.http) ? 1 : 0) + (has(self.ldap) ? 1 : 0) + (has(self.entrypoint) ? 1 : 0) == 1",
@@ -105,24 +108,36 @@ class ConnectorSpec(Model):
             "an image of its own is only used with entrypoint",
             field_path=".image",
         ),
+        Rule(
+            "!has(self.http) || !has(self.streams) || self.streams.all(s, has(s.request) || has(s.export))",
+            "with http every stream needs request or export",
+            field_path=".streams",
+        ),
+        Rule(
+            "!has(self.ldap) || !has(self.streams) || self.streams.all(s, has(s.search))",
+            "with ldap every stream needs search",
+            field_path=".streams",
+        ),
     )
 
     title: str = Field(min_length=1, max_length=80)
     vendor: str | None = Field(default=None, min_length=1, max_length=80)
     version: str = Field(
         max_length=40,
-        pattern=r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$",
+        pattern=forms.SEMANTIC_VERSION,
         description="Version of this manifest.",
     )
     description: str | None = Field(default=None, max_length=1000)
     category: Category
     stage: Stage = "Alpha"
-    documentation_url: str | None = Field(default=None, alias="documentationURL", max_length=512, pattern="^https://")
+    documentation_url: str | None = Field(
+        default=None, alias="documentationURL", max_length=512, pattern=forms.HTTPS_URL
+    )
     capabilities: list[Capability] = Field(
         min_length=1, max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     image: Image | None = Field(default=None, description="Only for Python code outside Towline's own image.")
-    entrypoint: str | None = Field(default=None, max_length=128, pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$")
+    entrypoint: str | None = Field(default=None, max_length=128, pattern=forms.PYTHON_NAME)
     credentials: list[CredentialKey] | None = listmap("key", max_length=32)
     config_schema: FreeObject | None = Field(default=None, description="JSON schema of Integration.spec.config.")
     egress: list[Annotated[str, Field(min_length=1, max_length=253)]] | None = listset(

@@ -6,7 +6,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from towline.api.base import Duration, FreeObject, Model, Name253, Rule, StreamName, Time, listmap, listset
+from towline.api.base import (
+    DURATION_PATTERN,
+    Duration,
+    FreeObject,
+    Model,
+    Name253,
+    Rule,
+    StreamName,
+    Time,
+    cel_seconds,
+    listmap,
+    listset,
+)
 from towline.api.conditions import Condition
 from towline.api.connector import Resources
 
@@ -22,6 +34,7 @@ class ConnectorRef(Model):
         Rule(
             "self == oldSelf",
             "connectorRef cannot be changed: checkpoints and rows belong to one connector. Create a new Integration",
+            reason="FieldValueForbidden",
         ),
     )
     name: Name253
@@ -74,12 +87,15 @@ class Schedule(Model):
             field_path=".cron",
         ),
         Rule(
-            "!has(self.interval) || self.interval >= duration('1m')",
+            f"!has(self.interval) || !self.interval.matches('{DURATION_PATTERN}')"
+            f" || {cel_seconds('self.interval')} >= 60",
             "interval must be at least 1m",
             field_path=".interval",
         ),
         Rule(
-            "!has(self.jitter) || !has(self.interval) || self.jitter < self.interval",
+            "!has(self.jitter) || !has(self.interval)"
+            f" || !self.jitter.matches('{DURATION_PATTERN}') || !self.interval.matches('{DURATION_PATTERN}')"
+            f" || {cel_seconds('self.jitter')} < {cel_seconds('self.interval')}",
             "jitter must be shorter than interval",
             field_path=".jitter",
         ),

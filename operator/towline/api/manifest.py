@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from towline.api import forms
 from towline.api.base import (
     Duration,
     FreeForm,
@@ -45,6 +46,7 @@ class Auth(Model):
             "self.kind != 'OAuth2ClientCredentials' || has(self.tokenURL)",
             "kind OAuth2ClientCredentials needs tokenURL",
             field_path=".tokenURL",
+            reason="FieldValueRequired",
         ),
     )
 
@@ -69,7 +71,7 @@ class Budget(Model):
     """What one credential may ask of the vendor; streams, pushes and probes share it."""
 
     name: Name63
-    rates: list[Annotated[str, Field(max_length=32, pattern=r"^[0-9]+/([0-9]{1,4}(s|m|h|d))+$")]] | None = Field(
+    rates: list[Annotated[str, Field(max_length=32, pattern=forms.RATE)]] | None = Field(
         default=None, max_length=8, description="For example 100/1m."
     )
     concurrency: int | None = Field(default=None, ge=1, le=1000)
@@ -83,6 +85,13 @@ class BodyMatch(Model):
 
 
 class ErrorWhen(Model):
+    rules: ClassVar = (
+        Rule(
+            "has(self.status) || has(self.path) || has(self.phase) || has(self.header) || has(self.body)",
+            "an empty when would match every answer: give at least one of status, path, phase, header and body",
+        ),
+    )
+
     status: list[Status] | None = Field(default=None, min_length=1, max_length=32)
     path: str | None = Field(default=None, max_length=512)
     phase: list[Phase] | None = Field(default=None, max_length=4)
@@ -117,7 +126,7 @@ class HttpRetry(Model):
 
 
 class Http(Model):
-    base_url: str = Field(alias="baseURL", min_length=1, max_length=512, pattern="^(https?://|[$][{]config[.])")
+    base_url: str = Field(alias="baseURL", min_length=1, max_length=512, pattern=forms.BASE_URL)
     auth: Auth | None = None
     headers: dict[str, Annotated[str, Field(max_length=1024)]] | None = Field(default=None, max_length=32)
     budgets: list[Budget] | None = listmap("name", max_length=16)
@@ -144,7 +153,7 @@ class Directory(Model):
     url: str = Field(
         min_length=1,
         max_length=512,
-        pattern=r"^(ldaps?://|[$][{]config[.])",
+        pattern=forms.LDAP_URL,
         description="ldaps://HOST:636, or ldap://HOST:389 (then startTLS should be true).",
     )
     start_tls: bool | str | None = Field(
@@ -271,6 +280,7 @@ class Sync(Model):
             "self.mode != 'Incremental' || has(self.cursor)",
             "mode Incremental needs cursor",
             field_path=".cursor",
+            reason="FieldValueRequired",
         ),
     )
 

@@ -19,11 +19,16 @@ class IntegrationRef(Model):
 
 class SyncJobSpec(Model):
     rules: ClassVar = (
-        Rule("self == oldSelf", "the spec of a SyncJob cannot be changed: create another SyncJob"),
+        Rule(
+            "self == oldSelf",
+            "the spec of a SyncJob cannot be changed: create another SyncJob",
+            reason="FieldValueForbidden",
+        ),
         Rule(
             "self.trigger != 'Schedule' || has(self.scheduledTime)",
             "trigger Schedule needs scheduledTime (to sync by hand, leave trigger out: it is Manual)",
             field_path=".scheduledTime",
+            reason="FieldValueRequired",
         ),
     )
 
