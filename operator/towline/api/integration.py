@@ -277,7 +277,7 @@ class IntegrationStatus(Model):
     last_failure_time: Time | None = None
     consecutive_failures: int | None = None
     missed_schedules: int | None = Field(
-        default=None, description="Scheduled runs that were skipped because they were missed by too much."
+        default=None, description="Scheduled runs that never started: missed by too much, or due during another run."
     )
     active: list[ActiveSync] | None = listmap("name", max_length=10)
     last_sync: LastSync | None = None

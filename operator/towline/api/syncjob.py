@@ -64,10 +64,21 @@ class SyncStreamStatus(Model):
     deleted: int | None = None
     rejected: int | None = None
     checkpoint: str | None = Field(default=None, max_length=256)
+    full: bool | None = Field(default=None, description="The stream was read in full.")
+    skipped: str | None = Field(default=None, max_length=256, description="Why the stream was left out.")
 
 
 class SyncJobStatus(Model):
     observed_generation: int | None = None
+    integration_generation: int | None = Field(
+        default=None, description="Generation of the Integration that the newest attempt ran with."
+    )
+    connector_generation: int | None = Field(
+        default=None, description="Generation of the Connector that the newest attempt ran with."
+    )
+    credentials_version: str | None = Field(
+        default=None, max_length=128, description="uid/resourceVersion of the Secret that the newest attempt ran with."
+    )
     job_ref: JobRef | None = None
     image: str | None = Field(default=None, max_length=512)
     start_time: Time | None = None
