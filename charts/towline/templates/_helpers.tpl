@@ -1,0 +1,87 @@
+{{- define "towline.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "towline.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "towline.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "towline.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "towline.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "towline.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "towline.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: towline
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "towline.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "towline.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- required "serviceAccount.name must name an existing ServiceAccount when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "towline.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* What the operator does inside a namespace: in all of them by a ClusterRoleBinding, or in the listed ones by RoleBindings. */}}
+{{- define "towline.namespacedRules" -}}
+- apiGroups: [towline.dev]
+  resources: [integrations, syncjobs]
+  verbs: [get, list, watch]
+- apiGroups: [towline.dev]
+  resources: [integrations/status, syncjobs/status]
+  verbs: [patch]
+- apiGroups: [towline.dev]
+  resources: [syncjobs]
+  verbs: [create, delete]
+# Needed for blockOwnerDeletion in owner references where OwnerReferencesPermissionEnforcement is on (OpenShift).
+- apiGroups: [towline.dev]
+  resources: [integrations/finalizers, syncjobs/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+# The termination message holds a sync's result. Logs and exec are not needed.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# By name only: what Integrations refer to. Never list, never watch.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+# The volume of the SQLite destination, made when it is not there.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
