@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cluster.kubectl import apply, kubectl
 from pydantic.alias_generators import to_camel
+from tests.cluster.kubectl import apply, kubectl
+
 from towline.api.integration import IntegrationSpec
 
 pytestmark = pytest.mark.api
