@@ -1,0 +1,54 @@
+"""What tests on a real API server share: Towline's kinds served, a namespace per test, kubectl and a plain client."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client, config
+from kubernetes.client.rest import ApiException
+from tests.api.client import GROUP, PLURALS, VERSION, Api, Kubectl
+from tests.cluster.kubectl import kubectl as run_kubectl
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def kubectl(control_plane: Path) -> Kubectl:
+    """kubectl against the cluster of this run; ClusterError with its words when it fails."""
+
+    def run(*arguments: str, **options: Any) -> str:
+        return run_kubectl(control_plane, *arguments, **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: Path, kubectl: Kubectl) -> Api:
+    """A client of an API server that serves Towline's kinds."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{p}.{GROUP}" for p in PLURALS.values()))
+    connection = config.new_client_from_config(str(control_plane))
+    served = Api(client.CustomObjectsApi(connection), client.CoreV1Api(connection))
+    deadline = time.monotonic() + 60
+    for plural in PLURALS.values():
+        while True:  # Established comes a moment before every replica of the handler serves the kind
+            try:
+                served.objects.list_cluster_custom_object(GROUP, VERSION, plural, limit=1)
+                break
+            except ApiException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+    return served
+
+
+@pytest.fixture
+def namespace(api: Api) -> Iterator[str]:
+    """A namespace for one test."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    api.core.create_namespace({"metadata": {"name": name}})
+    yield name
+    api.core.delete_namespace(name)
