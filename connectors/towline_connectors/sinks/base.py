@@ -69,6 +69,7 @@ class Written:
 
     upserted: int = 0  # new or changed rows
     deleted: int = 0
+    rejected: int = 0  # rows that the destination could not take: their source key is too long for an index
 
 
 class Session(Protocol):

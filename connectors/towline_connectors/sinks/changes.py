@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from towline_connectors.entities.model import Entity
+from towline_connectors.sinks.base import Batch, Replacement
+
 Row = tuple[Any, ...]
+Seen = tuple[str, str | None, str | None, bytes | None]  # source_key, source_time, scan_id, raw
 
 # Places in a row counted from its end: entities.model.TRAILING.
 SOURCE_TIME, CONTENT_HASH, SCAN_ID, RAW = -4, -3, -2, -1
@@ -25,11 +31,11 @@ class Stored(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """`seen` are (source_key, source_time, scan_id, raw) of rows that keep their fields; None keeps the old."""
+    """`seen` are rows that keep their fields; None as source_time or raw keeps the old value."""
 
     new: list[Row] = field(default_factory=list)
     changed: list[Row] = field(default_factory=list)
-    seen: list[tuple[str, str | None, str | None, bytes | None]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
 
 
 def _instant(value: str | datetime) -> datetime:
@@ -82,3 +88,36 @@ def sort_rows(rows: dict[str, Row], stored: dict[str, Stored], stream: str, run_
         ):
             seen.append((key, source_time, row[SCAN_ID], row[RAW]))
     return changes
+
+
+def uids(entity: Entity, integration: str, rows: list[Row]) -> Iterator[str]:
+    """The uid of each row: a hash of integration, entity and source key, the same in every destination."""
+    start = blake2b(f"{integration}\0{entity.name}\0".encode(), digest_size=16)
+    for row in rows:
+        own = start.copy()
+        own.update(row[0].encode())
+        yield own.hexdigest()
+
+
+def storable(batch: Batch) -> Batch:
+    """The batch without what a database may refuse in text: NUL and halves of surrogate pairs."""
+    return replace(
+        batch,
+        rows={name: [_mended(row) for row in rows] for name, rows in batch.rows.items()},
+        tombstones={name: _mended(keys) for name, keys in batch.tombstones.items()},
+        replacements=[Replacement(r.entity, r.field, _mended(r.key), _mended(r.keys)) for r in batch.replacements],
+        rejected=[_mended(rejected) for rejected in batch.rejected],
+    )
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        whole = value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_mended(item) for item in value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return value

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from towline_connectors.entities import REGISTRY
 from towline_connectors.entities.model import Entity
+from towline_connectors.sinks.base import SinkError
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -159,6 +160,7 @@ _OWN: Final = (
             ("seq", "integer"),
             ("upserted", "integer"),
             ("deleted", "integer"),
+            ("rejected", "integer"),
             ("committed_time", "time"),
         ),
         ("integration", "stream"),
@@ -219,3 +221,12 @@ def add_columns(table: Table, present: Iterable[str], dialect: Dialect) -> list[
 def fingerprint(statements: Iterable[str]) -> str:
     """Identifies a shape, so that a program sees with one look whether its own was laid out already."""
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]
+
+
+def too_new(what: str, found: int) -> SinkError:
+    """A destination that only a newer program can write."""
+    return SinkError(
+        f"{what} was written by a newer Towline (format {found}, this one knows {FORMAT}); upgrade this one or"
+        " name another destination.",
+        transient=False,
+    )

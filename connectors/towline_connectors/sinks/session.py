@@ -14,22 +14,23 @@ from towline.contract import RunResult, SyncIdentity
 from towline_connectors import entities
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks.base import Batch, DeleteGuard, Replacement, SinkError, StreamState, Written
-from towline_connectors.sinks.changes import latest, sort_rows
+from towline_connectors.sinks.changes import RAW, Row, latest, sort_rows, storable
 from towline_connectors.sinks.claims import Claim, check_held, check_takeover, claim
 from towline_connectors.sinks.schema import quote
-from towline_connectors.sinks.store import ConnectionLost, Stamp, Store
+from towline_connectors.sinks.store import ConnectionLost, Stamp, Store, UnstorableText
 
 T = TypeVar("T")
 
 KEPT_REJECTED: Final = 1000  # newest rejected records that stay, for each stream of an integration
 KEPT_RUNS: Final = 1000  # newest run records that stay, for each integration
 REJECTED_RAW_BYTES: Final = 16384
+MAX_KEY_LENGTH: Final = 600  # characters; PostgreSQL's indexes take 2,704 bytes
 RECONNECT_AFTER: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to connect anew
 
 
 def utc_now() -> str:
-    """Now as ISO 8601 in UTC, in seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Now as ISO 8601 in UTC, with three digits of fraction as the engine writes times."""
+    return f"{datetime.now(UTC).isoformat(timespec='milliseconds')[:23]}Z"
 
 
 class SqlSession:
@@ -66,7 +67,11 @@ class SqlSession:
         }
 
     def commit(self, batch: Batch) -> Written:
-        return self._certainly(lambda: self._commit(batch))
+        try:
+            return self._certainly(lambda: self._commit(batch))
+        except UnstorableText:
+            mended = storable(batch)
+            return self._certainly(lambda: self._commit(mended))
 
     def finish_scan(
         self,
@@ -148,7 +153,7 @@ class SqlSession:
         with store.transaction():
             self._fence()
             done = store.fetch(
-                "SELECT upserted, deleted FROM towline_batches"
+                "SELECT upserted, deleted, rejected FROM towline_batches"
                 " WHERE integration = ? AND stream = ? AND token = ? AND seq >= ?",
                 (self._integration, batch.stream, self._claim.token, batch.seq),
             )
@@ -156,7 +161,7 @@ class SqlSession:
                 return Written(*done[0])
             for name, rows in batch.rows.items():
                 if rows:
-                    written.upserted += self._write(entities.get(name), stamp, rows)
+                    self._write(entities.get(name), stamp, rows, written)
             for name, keys in batch.tombstones.items():
                 if keys:
                     written.deleted += store.delete(entities.get(name), stamp, keys)
@@ -167,19 +172,26 @@ class SqlSession:
             if batch.state is not None:
                 self._save(batch.stream, batch.state)
             store.execute(
-                "INSERT INTO towline_batches (integration, stream, token, seq, upserted, deleted, committed_time)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (integration, stream) DO UPDATE SET token = excluded.token,"
+                "INSERT INTO towline_batches (integration, stream, token, seq, upserted, deleted, rejected,"
+                " committed_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (integration, stream) DO UPDATE SET token = excluded.token,"
                 " seq = excluded.seq, upserted = excluded.upserted, deleted = excluded.deleted,"
-                " committed_time = excluded.committed_time",
+                " rejected = excluded.rejected, committed_time = excluded.committed_time",
                 (
                     self._integration, batch.stream, self._claim.token, batch.seq, written.upserted, written.deleted,
-                    utc_now(),
+                    written.rejected, utc_now(),
                 ),
             )  # fmt: skip
         return written
 
-    def _write(self, entity: Entity, stamp: Stamp, rows: list[tuple[Any, ...]]) -> int:
+    def _write(self, entity: Entity, stamp: Stamp, rows: list[Row], written: Written) -> None:
         by_key = latest(rows)
+        too_long = [row for key, row in by_key.items() if len(key) > MAX_KEY_LENGTH]
+        for row in too_long:
+            del by_key[row[0]]
+        if too_long:
+            why = f"the source key of this {entity.name} is longer than {MAX_KEY_LENGTH} characters"
+            self._reject(stamp, [(row[0][:MAX_KEY_LENGTH], why, row[RAW] or b"") for row in too_long])
+            written.rejected += len(too_long)
         stored = self._store.stored(entity, self._integration, list(by_key))
         changes = sort_rows(by_key, stored, stamp.stream, stamp.run_id)
         if changes.new:
@@ -188,7 +200,7 @@ class SqlSession:
             self._store.change(entity, stamp, changes.changed)
         if changes.seen:
             self._store.see(entity, stamp, changes.seen)
-        return len(changes.new) + len(changes.changed)
+        written.upserted += len(changes.new) + len(changes.changed)
 
     def _replace(self, stamp: Stamp, replacement: Replacement) -> int:
         entity = entities.get(replacement.entity)

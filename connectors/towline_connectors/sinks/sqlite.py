@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +14,10 @@ from towline.contract import SyncIdentity
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks import schema, views
 from towline_connectors.sinks.base import Session, SinkError
-from towline_connectors.sinks.changes import Row, Stored
+from towline_connectors.sinks.changes import Row, Stored, uids
 from towline_connectors.sinks.schema import literal, quote
 from towline_connectors.sinks.session import SqlSession, utc_now
-from towline_connectors.sinks.store import Stamp
+from towline_connectors.sinks.store import Stamp, UnstorableText
 
 BUSY_SECONDS: Final = 60  # how long a writer waits for another process's transaction
 PAGE_BYTES: Final = 8192
@@ -82,11 +81,7 @@ class SqliteStore:
             return False
         newest = self._db.execute("SELECT max(format) FROM towline_schema").fetchone()[0]
         if newest is not None and newest > schema.FORMAT:
-            raise SinkError(
-                f"{self._path} was written by a newer Towline (format {newest}, this one knows"
-                f" {schema.FORMAT}); upgrade this one or write to another file.",
-                transient=False,
-            )
+            raise schema.too_new(self._path, newest)
         return self._db.execute("SELECT 1 FROM towline_schema WHERE fingerprint = ?", (mark,)).fetchone() is not None
 
     def _columns(self, table: str) -> list[str]:
@@ -123,6 +118,8 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise describe(error, self._path, self._seconds) from error
+        except UnicodeEncodeError as error:
+            raise UnstorableText("A text with half a surrogate pair cannot be stored.", transient=False) from error
 
     def execute(self, sql: str, params: tuple[Any, ...] = ()) -> int:
         return self._db.execute(sql, params).rowcount
@@ -144,7 +141,7 @@ class SqliteStore:
             " AND source_key IN (SELECT value FROM json_each(?))",
             (integration, orjson.dumps(keys).decode()),
         )
-        return {row[0]: Stored(*row[1:]) for row in rows}
+        return {row[0]: Stored._make(row[1:]) for row in rows}
 
     def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
         now = literal(stamp.now)
@@ -159,16 +156,12 @@ class SqliteStore:
         columns = (*entity.columns, "uid")
         values = ", ".join([*_parameters(columns), *fixed.values()])
         names = ", ".join(map(quote, (*columns, *fixed)))
-        uid = blake2b(f"{stamp.integration}\0{entity.name}\0".encode(), digest_size=16)
-
-        def with_uid(row: Row) -> Row:
-            own = uid.copy()
-            own.update(row[0].encode())
-            return (*row, own.hexdigest())
-
         self._db.executemany(
             f"INSERT INTO {quote(entity.table)} ({names}) VALUES ({values})",
-            map(with_uid, _adapted(entity, rows)),
+            (
+                (*row, uid)
+                for row, uid in zip(_adapted(entity, rows), uids(entity, stamp.integration, rows), strict=True)
+            ),
         )
 
     def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:

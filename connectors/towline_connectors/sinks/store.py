@@ -8,11 +8,15 @@ from typing import Any, Protocol
 
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks.base import SinkError
-from towline_connectors.sinks.changes import Row, Stored
+from towline_connectors.sinks.changes import Row, Seen, Stored
 
 
 class ConnectionLost(SinkError):  # noqa: N818
     """The connection broke; whether the transaction was committed is not known."""
+
+
+class UnstorableText(SinkError):  # noqa: N818
+    """A text that the database cannot hold, as NUL in PostgreSQL. The session mends the batch and repeats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class Store(Protocol):
     def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
         """Overwrite rows that are there, and revive them."""
 
-    def see(self, entity: Entity, stamp: Stamp, rows: list[tuple[str, str | None, str | None, bytes | None]]) -> None:
-        """Note that rows were seen again: (source_key, source_time, scan_id, raw), None keeps the old value."""
+    def see(self, entity: Entity, stamp: Stamp, rows: list[Seen]) -> None:
+        """Note that rows were seen again."""
 
     def delete(self, entity: Entity, stamp: Stamp, keys: list[str]) -> int:
         """Mark live rows as deleted; how many."""
