@@ -20,8 +20,9 @@ from towline_connectors.entities.model import Entity
 from towline_connectors.sinks import postgresql_errors, schema, views
 from towline_connectors.sinks.base import Session, SinkError
 from towline_connectors.sinks.changes import Row, Seen, Stored, uids
+from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import literal, quote
-from towline_connectors.sinks.session import SqlSession, utc_now
+from towline_connectors.sinks.session import SqlSession
 from towline_connectors.sinks.store import ConnectionLost, Stamp, UnstorableText
 
 CONNECT_SECONDS: Final = 10

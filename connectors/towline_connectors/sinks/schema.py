@@ -218,6 +218,16 @@ def add_columns(table: Table, present: Iterable[str], dialect: Dialect) -> list[
     ]
 
 
+def upsert(table: str, columns: tuple[str, ...]) -> str:
+    """INSERT of one row into a table of Towline's own that overwrites these columns of the row with its key."""
+    key = next(own.key for own in _OWN if own.name == table)
+    sets = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in columns if name not in key)
+    return (
+        f"INSERT INTO {quote(table)} ({', '.join(map(quote, columns))}) VALUES ({', '.join('?' * len(columns))})"
+        f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {sets}"
+    )
+
+
 def fingerprint(statements: Iterable[str]) -> str:
     """Identifies a shape, so that a program sees with one look whether its own was laid out already."""
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]

@@ -15,8 +15,9 @@ from towline_connectors.entities.model import Entity
 from towline_connectors.sinks import schema, views
 from towline_connectors.sinks.base import Session, SinkError
 from towline_connectors.sinks.changes import Row, Stored, uids
+from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import literal, quote
-from towline_connectors.sinks.session import SqlSession, utc_now
+from towline_connectors.sinks.session import SqlSession
 from towline_connectors.sinks.store import Stamp, UnstorableText
 
 BUSY_SECONDS: Final = 60  # how long a writer waits for another process's transaction
