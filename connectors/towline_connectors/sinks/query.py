@@ -1,0 +1,186 @@
+"""Read-only look at a destination, for the command line: counts, and rows of an entity, table or view.
+
+Names come from the registry and values are bound, so nothing that a person types becomes SQL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote as url_quote
+
+from towline_connectors.entities import REGISTRY, Entity
+from towline_connectors.entities.model import Field
+from towline_connectors.sinks import schema, views
+from towline_connectors.sinks.address import describe, is_postgresql, sqlite_path
+from towline_connectors.sinks.base import SinkError
+from towline_connectors.sinks.schema import Dialect, entity_table, quote
+
+DEFAULT_LIMIT: Final = 100
+Where = Iterable[tuple[str, str]]
+_Run = Callable[[str, tuple[Any, ...]], "Rows"]
+
+
+class QueryError(ValueError):
+    """What was asked for does not exist; the text says what does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Rows of one entity from one integration."""
+
+    entity: str
+    table: str
+    integration: str
+    live: int
+    deleted: int
+
+
+def tables(target: str) -> list[Count]:
+    """How many rows each integration has of each entity. Raises SinkError."""
+    found = []
+    with _reading(target) as (run, _):
+        for entity in REGISTRY.values():
+            result = run(
+                "SELECT integration, sum(CASE WHEN deleted_time IS NULL THEN 1 ELSE 0 END), count(deleted_time)"
+                f" FROM {quote(entity.table)} GROUP BY integration ORDER BY integration",
+                (),
+            )
+            found += [Count(entity.name, entity.table, name, live, gone) for name, live, gone in result.rows]
+    return found
+
+
+def names() -> dict[str, str]:
+    """What `rows` can show: name to description."""
+    shown = {entity.name: entity.description for entity in REGISTRY.values()}
+    shown |= {view.name: view.description for view in views.all_views()}
+    return shown | {table.name: "" for table in schema.tables()}
+
+
+def rows(target: str, name: str, where: Where = (), *, limit: int = DEFAULT_LIMIT, with_deleted: bool = False) -> Rows:
+    """Rows of an entity (live ones, unless `with_deleted`), a table or a view.
+
+    `where` are pairs of column and value, all of which must hold; the value of an enumeration may be its caption,
+    that of a list is one of its items. Raises QueryError, SinkError.
+    """
+    relation, entity = _relation(name, with_deleted)
+
+    with _reading(target) as (run, dialect):
+        columns = run(f"SELECT * FROM {quote(relation)} LIMIT 0", ()).columns
+        conditions, params = [], []
+        for column, value in where:
+            if column not in columns:
+                raise QueryError(f"{name} has no column {column}; it has {', '.join(columns)}.")
+            condition, param = _condition(column, value, _field(column, entity), dialect)
+            conditions.append(condition)
+            params.append(param)
+        clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return run(f"SELECT * FROM {quote(relation)}{clause} LIMIT ?", (*params, max(0, limit)))
+
+
+def _relation(name: str, with_deleted: bool) -> tuple[str, Entity | None]:
+    entity = next((one for one in REGISTRY.values() if name in (one.name, one.table)), None)
+    if entity is not None:
+        as_table = with_deleted or (name == entity.table and name != entity.name)
+        return (entity.table if as_table else views.live_view(entity.table)), entity
+    known = names()
+    if name in known:
+        return name, next((one for one in REGISTRY.values() if views.live_view(one.table) == name), None)
+    raise QueryError(f"There is no entity, table or view {name}; there are {', '.join(sorted(known))}.")
+
+
+def _field(column: str, entity: Entity | None) -> Field | None:
+    if entity is None:
+        return None
+    kind = dict(entity_table(entity).columns).get(column, "text")
+    own = next((field for field in entity.fields if field.column == column), None)
+    return own or Field(column, kind)  # type: ignore[arg-type]  # the table's types are the fields' types
+
+
+def _condition(column: str, value: str, field: Field | None, dialect: Dialect) -> tuple[str, Any]:
+    name, kind = quote(column), field.type if field else None
+    if kind == "boolean":
+        if value.lower() not in ("true", "false"):
+            raise QueryError(f"{column} is true or false, not {value!r}.")
+        return f"{name} = ?", value.lower() == "true"
+    if kind in ("integer", "number") and field is not None:
+        captions = {caption.lower(): number for number, caption in field.enum}
+        if value.lower() in captions:
+            return f"{name} = ?", captions[value.lower()]
+        try:
+            return f"{name} = ?", int(value) if kind == "integer" else float(value)
+        except ValueError:
+            known = f" or one of {', '.join(caption for _, caption in field.enum)}" if field.enum else ""
+            raise QueryError(f"{column} takes a number{known}, not {value!r}.") from None
+    if kind == "texts":
+        item = "? = ANY({0})" if dialect == "postgresql" else "? IN (SELECT value FROM json_each({0}))"
+        return item.format(name), value
+    return f"CAST({name} AS text) = ?", value
+
+
+@contextmanager
+def _reading(target: str) -> Iterator[tuple[_Run, Dialect]]:
+    if is_postgresql(target):
+        with _reading_postgresql(target) as run:
+            yield run, "postgresql"
+    else:
+        with _reading_sqlite(sqlite_path(target)) as run:
+            yield run, "sqlite"
+
+
+@contextmanager
+def _reading_sqlite(path: str) -> Iterator[_Run]:
+    from towline_connectors.sinks.sqlite import BUSY_SECONDS
+    from towline_connectors.sinks.sqlite import describe as describe_error
+
+    if not Path(path).is_file():
+        raise SinkError(f"There is no file {path}; sync first, or name the file that was synced to.", transient=False)
+    try:
+        db = sqlite3.connect(f"file:{url_quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        try:
+
+            def run(sql: str, params: tuple[Any, ...]) -> Rows:
+                cursor = db.execute(sql, params)
+                return Rows([column[0] for column in cursor.description], cursor.fetchall())
+
+            yield run
+        finally:
+            db.close()
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            raise SinkError(f"{path} has no tables of Towline; sync to it first.", transient=False) from None
+        raise describe_error(error, path, BUSY_SECONDS) from error
+
+
+@contextmanager
+def _reading_postgresql(target: str) -> Iterator[_Run]:
+    import psycopg
+
+    from towline_connectors.sinks import postgresql_errors
+    from towline_connectors.sinks.postgresql import connect
+
+    db = connect(target, read_only=True)
+    try:
+
+        def run(sql: str, params: tuple[Any, ...]) -> Rows:
+            cursor = db.execute(sql.replace("?", "%s"), params)
+            return Rows([column.name for column in cursor.description or ()], cursor.fetchall())
+
+        with db.transaction():
+            yield run
+    except psycopg.errors.UndefinedTable:
+        raise SinkError(f"{describe(target)} has no tables of Towline; sync to it first.", transient=False) from None
+    except psycopg.Error as error:
+        raise postgresql_errors.describe(error, target) from error
+    finally:
+        db.close()
