@@ -59,8 +59,8 @@ class Reading:
     text: Callable[[str], str]
     """Fills `${config.…}`, `${secret.…}`, `${stream.name}` and `${window.…}` into a string, unescaped."""
     job: dict[str, Any] | None = None  # what an earlier run committed as Page.job and did not clear
-    last_cursor: Callable[[], str | None] = lambda: None
-    """The highest cursor value among the records handed out so far, as `sync.format` writes it (re-anchoring)."""
+    cursor_of: Callable[[Any], str | None] = lambda _record: None
+    """A record's cursor value as `sync.format` writes it, for re-anchoring."""
 
 
 class Source(Protocol):

@@ -318,6 +318,11 @@ class Emit(Model):
         max_length=100,
         description="Each is an expression, or {from, map, default}, or {ref, key}, or {value}.",
     )
+    raw: bool | None = Field(
+        default=None,
+        description="Keep the source's record with this entity. Left out, it stays with the one that refers to the"
+        " others, else with the first.",
+    )
     replace_within: Name63 | None = Field(
         default=None,
         description="This reference field groups the rows: what a record emits is the whole group, rows that"

@@ -1,0 +1,204 @@
+"""A Connector and a plan become streams that can run; every expression is parsed here, before any request.
+
+Errors name the place in the manifest and what to write instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from towline.api.connector import ConnectorSpec
+from towline.api.manifest import Emit, Stream
+from towline.contract import Plan, StreamPlan
+from towline_connectors import entities
+from towline_connectors.engine import expressions, interpolate, mapping
+from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
+from towline_connectors.engine.expressions import ExpressionError, Node
+from towline_connectors.engine.mapping import EmitMap, StreamMap
+
+T = TypeVar("T")
+JOB_CREATED_AT = "job_created_at"
+ROOT = "root:"  # cursor taken from a directory's root DSE
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStream:
+    """A stream with its plan."""
+
+    spec: Stream
+    plan: StreamPlan
+    map: StreamMap
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def entities(self) -> list[str]:
+        return [emit.entity.name for emit in self.map.emits]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a run needs: the manifest and the streams of the plan, in the manifest's order."""
+
+    spec: ConnectorSpec
+    streams: tuple[CompiledStream, ...]
+
+
+def load_spec(manifest: dict[str, Any]) -> ConnectorSpec:
+    """Raises InvalidManifest."""
+    try:
+        return ConnectorSpec.model_validate(manifest)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidManifest(f"The connector's spec.{place} is wrong: {first['msg']}.") from None
+
+
+def compile_plan(plan: Plan) -> Compiled:
+    """Raises InvalidManifest for mistakes in the Connector, ConfigInvalid for those in the Integration."""
+    spec = load_spec(plan.manifest)
+    known = {stream.name: stream for stream in spec.streams or []}
+    for wanted in plan.streams:
+        if wanted.name not in known:
+            raise ConfigInvalid(
+                f"Connector {plan.connector} has no stream {wanted.name}; it has {', '.join(sorted(known)) or 'none'}."
+            )
+    plans = {wanted.name: wanted for wanted in plan.streams}
+    _check_requests(spec)
+    streams = [compile_stream(known[name], plans[name], plan) for name in known if name in plans]
+    return Compiled(spec, tuple(streams))
+
+
+def check_manifest(spec: ConnectorSpec) -> None:
+    """Parse everything in a Connector. Raises InvalidManifest at the first mistake."""
+    _check_requests(spec)
+    for stream in spec.streams or []:
+        _compile(stream, {}, None)
+
+
+def compile_stream(stream: Stream, own: StreamPlan, plan: Plan) -> CompiledStream:
+    override = {name: text if text.startswith("=") else f"={text}" for name, text in own.mapping.items()}
+    fields = {field.name for emit in stream.emit for field in _entity(stream, emit).fields}
+    for name, text in override.items():
+        if name not in fields:
+            raise ConfigInvalid(
+                f"mapping: stream {stream.name} fills no entity that has a field {name};"
+                f" fields are {', '.join(sorted(fields))}."
+            )
+        _own(f"mapping of field {name} in stream {stream.name}", partial(expressions.parse, text))
+    kept = None
+    if own.filter:
+        kept = _own(f"filter of stream {stream.name}", lambda: expressions.parse(own.filter or ""))
+    return CompiledStream(stream, own, _compile(stream, override, kept))
+
+
+def _own(place: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ExpressionError as error:
+        raise ConfigInvalid(f"The Integration's {place} is wrong: {error}.") from None
+
+
+def _at(place: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ExpressionError as error:
+        raise InvalidManifest(f"{place}: {error}.") from None
+
+
+def _entity(stream: Stream, emit: Emit) -> entities.Entity:
+    try:
+        return entities.get(emit.entity)
+    except KeyError as error:
+        raise InvalidManifest(f"streams[{stream.name}].emit: {error.args[0]}.") from None
+
+
+def _raw_emit(stream: Stream) -> str:
+    """The entity that the record is about, which keeps its raw JSON: the one that refers to the others."""
+    for emit in stream.emit:
+        if emit.raw:
+            return emit.entity
+    plain = [emit for emit in stream.emit if emit.for_each is None] or list(stream.emit)
+    others = {emit.entity for emit in plain}
+    for emit in reversed(plain):
+        refs = {f.ref for f in _entity(stream, emit).fields if f.type == "ref" and f.name in (emit.fields or {})}
+        if refs & (others - {emit.entity}):
+            return emit.entity
+    return plain[0].entity
+
+
+def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> StreamMap:
+    place = f"streams[{stream.name}]"
+    owner = _raw_emit(stream)
+    emits: list[EmitMap] = []
+    for emit in stream.emit:
+        entity = _entity(stream, emit)
+        keeps = emit.entity == owner and emit.raw is not False
+        emits.append(
+            _at(
+                f"{place}.emit[{emit.entity}]",
+                partial(mapping.parse_emit, emit, entity, override, keeps_raw=keeps, primary=emit.entity == owner),
+            )
+        )
+    sync = stream.sync
+    dead = sync.deletes.tombstone if sync.deletes else None
+    cursor = None
+    if sync.cursor and sync.cursor != JOB_CREATED_AT and not sync.cursor.startswith(ROOT):
+        cursor = _at(f"{place}.sync.cursor", lambda: expressions.parse(sync.cursor or ""))
+    kind = {"Integer": "integer", "GeneralizedTime": "generalized"}.get(sync.format or "", "time")
+    return StreamMap(
+        emits=tuple(emits),
+        filter=kept,
+        tombstone=_at(f"{place}.sync.deletes.tombstone", lambda: expressions.parse(dead)) if dead else None,
+        cursor=cursor,
+        cursor_kind=kind,
+        ascending=sync.order == "Ascending",
+    )
+
+
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield from _strings(member, f"{place}.{key}")
+    elif isinstance(value, list):
+        for number, member in enumerate(value):
+            name = member.get("name") if isinstance(member, dict) else None
+            yield from _strings(member, f"{place}[{name or number}]")
+
+
+def _check_requests(spec: ConnectorSpec) -> None:
+    """All `${…}` and `=…` outside of emit, which has scopes of its own."""
+    parts: dict[str, Any] = {"http": spec.http, "ldap": spec.ldap, "health": spec.health}
+    for name, part in parts.items():
+        if part is not None:
+            _check_strings(part.wire(), name, spec)
+    for stream in spec.streams or []:
+        body = stream.wire()
+        body.pop("emit")
+        body.pop("sync")
+        body.pop("description", None)
+        _check_strings(body, f"streams[{stream.name}]", spec)
+
+
+def _check_strings(value: Any, place: str, spec: ConnectorSpec) -> None:
+    keys = {credential.key for credential in spec.credentials or []}
+    options = set((spec.config_schema or {}).get("properties", {}))
+    for where, text in _strings(value, place):
+        if text.startswith("="):
+            _at(where, partial(expressions.parse, text))
+            continue
+        for name in _at(where, partial(interpolate.references, text)):
+            root, _, key = name.partition(".")
+            if root == "secret" and key not in keys:
+                raise InvalidManifest(f"{where}: ${{{name}}} is no key in credentials; add it there.")
+            if root == "config" and key not in options:
+                raise InvalidManifest(f"{where}: ${{{name}}} is no property in configSchema; add it there.")
