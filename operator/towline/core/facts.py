@@ -35,7 +35,7 @@ class RunSettings:
     )
     deadline_seconds: int = 3600
     ttl_seconds: int = 86400
-    start_timeout_seconds: int = 600
+    start_timeout_seconds: int = 300
     """How long a pod may wait for its image or its volume."""
     priority_class: str = ""
 

@@ -1,0 +1,101 @@
+"""What the operator reads from a pod and a Job of Kubernetes; everything else in them is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from towline.core import times
+from towline.core.jobspec import CONTAINER
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """One pod, as it is or as it was when it went."""
+
+    name: str
+    uid: str
+    phase: str
+    gone: bool = False
+    exit_code: int | None = None
+    ended_by: str = ""
+    """The container's reason: Completed, Error, OOMKilled, StartError, ContainerStatusUnknown."""
+    message: str = ""
+    waiting: str = ""
+    """Why the container does not run yet: ImagePullBackOff, ContainerCreating …"""
+    unschedulable: str = ""
+    disruption: str = ""
+    """The reason of its condition DisruptionTarget."""
+    deleting_since: datetime | None = None
+    running: bool = False
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    name: str
+    uid: str
+    created: datetime | None
+    conditions: Mapping[str, tuple[str, str, datetime | None]]
+    """Type → (reason, message, since), of those that are True."""
+    deadline: datetime | None = None
+    """When Kubernetes ends it."""
+
+    @property
+    def finished(self) -> bool:
+        return "Complete" in self.conditions or "Failed" in self.conditions
+
+
+def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:
+    """The facts of a pod object."""
+    meta, status = pod.get("metadata", {}), pod.get("status", {})
+    container = _named(status.get("containerStatuses"))
+    state = container.get("state") or {}
+    ended = state.get("terminated") or {}
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    scheduled, disrupted = conditions.get("PodScheduled", {}), conditions.get("DisruptionTarget", {})
+    unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    return PodFacts(
+        name=meta.get("name", ""),
+        uid=meta.get("uid", ""),
+        phase=status.get("phase", "Pending"),
+        gone=gone,
+        exit_code=ended.get("exitCode"),
+        ended_by=ended.get("reason") or status.get("reason") or "",
+        message=ended.get("message") or "",
+        waiting=(state.get("waiting") or {}).get("reason") or "",
+        unschedulable=scheduled.get("message") or "it fits no node" if unscheduled else "",
+        disruption=(disrupted.get("reason") or "Disrupted") if disrupted.get("status") == "True" else "",
+        deleting_since=times.moment(meta.get("deletionTimestamp")),
+        running="running" in state,
+        image=_named(pod.get("spec", {}).get("containers")).get("image") or "",
+    )
+
+
+def _named(containers: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return next((c for c in containers or [] if c.get("name") == CONTAINER), {})
+
+
+def job_facts(job: Mapping[str, Any]) -> JobFacts:
+    """The facts of a Job object. All conditions count, not the first: their order differs between versions."""
+    meta, status = job.get("metadata", {}), job.get("status", {})
+    started, allowed = times.moment(status.get("startTime")), job.get("spec", {}).get("activeDeadlineSeconds")
+    return JobFacts(
+        name=meta.get("name", ""),
+        uid=meta.get("uid", ""),
+        created=times.moment(meta.get("creationTimestamp")),
+        conditions={
+            c["type"]: (c.get("reason") or "", c.get("message") or "", times.moment(c.get("lastTransitionTime")))
+            for c in status.get("conditions") or []
+            if c.get("status") == "True"
+        },
+        deadline=started + timedelta(seconds=allowed) if started and allowed else None,
+    )
+
+
+def newest(pods: Iterable[PodFacts]) -> PodFacts | None:
+    """The pod that counts: one that ended before one that runs, one that is there before one that is gone."""
+    ranked = sorted(pods, key=lambda pod: (pod.exit_code is None, pod.gone, pod.name))
+    return ranked[0] if ranked else None
