@@ -72,7 +72,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch]
 # By name only: what Integrations refer to. Never list, never watch.
 - apiGroups: [""]
-  resources: [secrets]
+  resources: [secrets, configmaps]
   verbs: [get]
 # The volume of the SQLite destination, made when it is not there.
 - apiGroups: [""]

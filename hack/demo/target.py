@@ -1,0 +1,118 @@
+"""The cluster that the demo uses, and how images and the chart come into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hack.chart import CHART
+from hack.demo.helm import helm_program
+from hack.demo.steps import DemoError
+from tests.cluster import lifecycle
+from tests.cluster.images import Image, build_image
+from tests.cluster.kubectl import kubectl
+from tests.cluster.record import Record, load_all
+
+RELEASE = "towline"
+SYSTEM_NAMESPACE = "towline-system"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+CRDS = ("connectors.towline.dev", "integrations.towline.dev", "syncjobs.towline.dev")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster that runs pods. `record` is None when Towline's own tools did not make it."""
+
+    kubeconfig: Path
+    record: Record | None = None
+    registry: str = ""
+    """Where a cluster that is not ours pulls images from: their names come behind this prefix."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0, check: bool = True) -> str:
+        """What kubectl prints; ClusterError with its words when it fails and `check` is on."""
+        return kubectl(self.kubeconfig, *arguments, stdin=stdin, timeout=timeout, check=check)
+
+    def objects(self, *arguments: str) -> list[dict[str, Any]]:
+        """The items of `kubectl get … -o json`; empty when there are none."""
+        text = self.kubectl("get", *arguments, "--ignore-not-found", "-o", "json")
+        if not text.strip():
+            return []
+        found: dict[str, Any] = json.loads(text)
+        items: list[dict[str, Any]] = found["items"] if str(found.get("kind", "")).endswith("List") else [found]
+        return items
+
+    def apply(self, *documents: dict[str, Any] | str) -> None:
+        """Server-side apply of objects or YAML texts."""
+        text = "\n---\n".join(each if isinstance(each, str) else json.dumps(each) for each in documents)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+
+    def namespace(self, name: str, **labels: str) -> None:
+        """A namespace in which only `restricted` pods may run."""
+        self.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {**RESTRICTED, **labels}}}
+        )
+
+    def image(self, image: Image) -> str:
+        """The reference of `image` in this cluster, built and loaded where that is possible."""
+        if self.record is not None:
+            return build_image(image, self.record)
+        if not self.registry:
+            raise DemoError(
+                "The cluster is not one of Towline's own tools, so images come to it from a registry. Push them "
+                "(python -m tests.cluster image builds them) and name the registry in TOWLINE_DEMO_REGISTRY, for "
+                "example registry.example.com/team."
+            )
+        return f"{self.registry.rstrip('/')}/{image.reference.removeprefix('localhost/')}"
+
+
+def find_target(name: str, provider: str = "auto") -> Target:
+    """The running cluster: the one that TOWLINE_KUBECONFIG names, else the cluster `name`, brought up."""
+    cluster = lifecycle.up(name, provider, need_pods=True)
+    return target_of(cluster.kubeconfig)
+
+
+def target_of(kubeconfig: Path) -> Target:
+    """The target behind a kubeconfig; a cluster of our own tools is recognised by its file."""
+    path = kubeconfig.resolve()
+    record = next((each for each in load_all() if each.kubeconfig.resolve() == path), None)
+    return Target(path, record, os.environ.get("TOWLINE_DEMO_REGISTRY", ""))
+
+
+def helm(target: Target, *arguments: str, timeout: float = 600.0) -> str:
+    """Run helm against the target; DemoError with its words when it fails."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HELM_", "KUBECONFIG"))}
+    result = subprocess.run(
+        [str(helm_program()), "--kubeconfig", str(target.kubeconfig), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=environment,
+    )
+    if result.returncode:
+        raise DemoError(f"helm {' '.join(arguments[:2])} failed: {result.stderr.strip()[-1500:]}")
+    return result.stdout
+
+
+def install(
+    target: Target, image: str, values: Sequence[str] = (), *, namespace: str = SYSTEM_NAMESPACE, wait: str = "3m"
+) -> str:
+    """Install or upgrade the chart with this image and these `--set` values; helm's notes."""
+    target.namespace(namespace)
+    repository, _, tag = image.rpartition(":")
+    arguments = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", namespace, "--take-ownership"]
+    arguments += ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
+    for value in values:
+        arguments += ["--set", value]
+    return helm(target, *arguments, "--wait", "--timeout", wait)
+
+
+def uninstall(target: Target, *, namespace: str = SYSTEM_NAMESPACE) -> None:
+    """Remove the release and its namespace; the definitions stay, as the chart says."""
+    helm(target, "uninstall", RELEASE, "--namespace", namespace, "--ignore-not-found", "--wait", "--timeout", "2m")
+    target.kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
