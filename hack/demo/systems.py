@@ -68,7 +68,7 @@ def secret(namespace: str, name: str, values: dict[str, str], **annotations: str
     }
 
 
-def manifest(name: str, **values: str) -> str:
+def manifest(name: str, /, **values: str) -> str:
     """The manifest hack/demo/manifests/NAME.yaml with its ${…} filled in."""
     return Template((MANIFESTS / f"{name}.yaml").read_text()).substitute(values)
 

@@ -30,8 +30,6 @@ class Target:
 
     kubeconfig: Path
     record: Record | None = None
-    registry: str = ""
-    """Where a cluster that is not ours pulls images from: their names come behind this prefix."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0, check: bool = True) -> str:
         """What kubectl prints; ClusterError with its words when it fails and `check` is on."""
@@ -58,16 +56,19 @@ class Target:
         )
 
     def image(self, image: Image) -> str:
-        """The reference of `image` in this cluster, built and loaded where that is possible."""
-        if self.record is not None:
-            return build_image(image, self.record)
-        if not self.registry:
+        """The reference of `image` in this cluster, built and loaded where that is possible.
+
+        A variable such as TOWLINE_IMAGE or TOWLINE_SLAPD_IMAGE names one that the cluster pulls by itself.
+        """
+        variable = f"{image.name.upper().replace('-', '_')}_IMAGE"
+        if named := os.environ.get(variable):
+            return named
+        if self.record is None:
             raise DemoError(
-                "The cluster is not one of Towline's own tools, so images come to it from a registry. Push them "
-                "(python -m tests.cluster image builds them) and name the registry in TOWLINE_DEMO_REGISTRY, for "
-                "example registry.example.com/team."
+                f"Towline's own tools did not make this cluster, so its images come from a registry. Build {image.name} "
+                f"(python -m tests.cluster image), push it, and name it in {variable}."
             )
-        return f"{self.registry.rstrip('/')}/{image.reference.removeprefix('localhost/')}"
+        return build_image(image, self.record)
 
 
 def find_target(name: str, provider: str = "auto") -> Target:
@@ -80,7 +81,7 @@ def target_of(kubeconfig: Path) -> Target:
     """The target behind a kubeconfig; a cluster of our own tools is recognised by its file."""
     path = kubeconfig.resolve()
     record = next((each for each in load_all() if each.kubeconfig.resolve() == path), None)
-    return Target(path, record, os.environ.get("TOWLINE_DEMO_REGISTRY", ""))
+    return Target(path, record)
 
 
 def helm(target: Target, *arguments: str, timeout: float = 600.0) -> str:

@@ -74,7 +74,8 @@ def progress(integration: dict[str, Any] | None, runs: list[dict[str, Any]], tok
         ready = conditions.get("Ready", {})
         return Progress(f"{ready.get('reason', 'Pending')}: {ready.get('message', 'waiting for the operator')}")
     newest = own[-1]
-    result = next((each for each in newest.get("status", {}).get("conditions", []) if each["type"] == "Succeeded"), {})
+    found = newest.get("status", {}).get("conditions", [])
+    result: dict[str, Any] = next((each for each in found if each["type"] == "Succeeded"), {})
     text = f"{result.get('reason', 'Pending')}: {result.get('message') or 'waiting for the operator'}"
     # The Integration mirrors its last sync a moment later: waiting for that shows the truth at the end.
     mirrored = status.get("lastSync", {}).get("name") == newest["metadata"]["name"]
@@ -94,11 +95,11 @@ def diagnosis(target: Target, namespace: str, integrations: list[str]) -> str:
             if name in (each["metadata"]["name"], each["spec"].get("integrationRef", {}).get("name"))
         ]
         for each in own:
-            for condition in each.get("status", {}).get("conditions", []):
-                parts.append(
-                    f"  {each['kind']} {each['metadata']['name']}: {condition['type']}={condition['status']} "
-                    f"{condition['reason']}: {condition['message']}"
-                )
+            parts += [
+                f"  {each['kind']} {each['metadata']['name']}: {condition['type']}={condition['status']} "
+                f"{condition['reason']}: {condition['message']}"
+                for condition in each.get("status", {}).get("conditions", [])
+            ]
         selector = f"--selector=towline.dev/integration={name}"
         arguments = ["-n", namespace, "logs", selector, "--prefix", f"--tail={_LOG_LINES}"]
         if logs := target.kubectl(*arguments, check=False).strip():
