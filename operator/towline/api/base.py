@@ -59,7 +59,15 @@ Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN)]
 Name253 = Annotated[str, Field(min_length=1, max_length=253)]
 Name63 = Annotated[str, Field(min_length=1, max_length=63)]
 StreamName = Annotated[str, Field(min_length=1, max_length=63, pattern=forms.STREAM_NAME)]
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _time(value: str) -> str:
+    if not re.fullmatch(forms.TIME, value):
+        raise ValueError(forms.FORMS[forms.TIME].refuse(value))
+    return value
+
+
+Time = Annotated[str, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})]
 
 
 def _quantity(value: str | int) -> str | int:

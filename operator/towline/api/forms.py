@@ -19,6 +19,8 @@ PYTHON_NAME = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$"
 RATE = r"^[0-9]+/([0-9]{1,4}(s|m|h|d))+$"
 QUANTITY = r"^[0-9.]+([numkMGTPE]i?|[eE][0-9]+)?$"
 
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+
 
 @dataclass(frozen=True)
 class Form:
@@ -50,6 +52,7 @@ FORMS: dict[str, Form] = {
     DIGEST: Form("a digest", "write sha256: and 64 hexadecimal digits"),
     PYTHON_NAME: Form("a Python module", "write its dotted name, for example acme.connector"),
     RATE: Form("a rate", "write a number of requests and a time, for example 100/1m"),
+    TIME: Form("a time", "write for example 2026-11-21T08:00:00Z"),
     QUANTITY: Form("a quantity", "write for example 500m, 2 or 256Mi"),
 }
 """The form behind each pattern. A pattern without one is shown to people as it stands."""

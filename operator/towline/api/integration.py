@@ -194,6 +194,8 @@ class IntegrationSpec(Model):
             " || self.webhook.streams.all(w, self.streams.exists(s, s.name == w))",
             "every stream of the webhook must also be named in spec.streams"
             " (or leave spec.streams out to take all streams)",
+            "'every stream of the webhook must also be named in spec.streams (or leave spec.streams out to take all"
+            " streams): ' + self.webhook.streams.filter(w, !self.streams.exists(s, s.name == w))[0] + ' is not'",
             field_path=".webhook.streams",
         ),
     )
