@@ -1,0 +1,214 @@
+"""The second half of a stream: map pages, gather batches, commit them with their checkpoint.
+
+Runs in one thread of its own, so that mapping and writing go on while the next page is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from towline_connectors.engine.compile import CompiledStream
+from towline_connectors.engine.errors import PolicyViolation, SchemaMismatch
+from towline_connectors.engine.mapping import Mapper
+from towline_connectors.engine.source import Origin, Page
+from towline_connectors.engine.window import DEFAULT_MAX_DELETE_PERCENT, Decision, with_anchor
+from towline_connectors.sinks.base import Batch, DeleteGuard, Session, StreamState
+
+MAX_RECORDS = 5_000  # of one batch
+MAX_BYTES = 8 << 20  # of raw JSON in one batch
+JUDGED_FROM = 20  # a page with fewer records is not judged by the share that does not map
+KEPT_REJECTED = 1_000  # rejected records of one batch that are kept; the rest is counted
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a stream came to so far. The writer's thread writes it; others only read."""
+
+    read: int = 0
+    upserted: int = 0
+    deleted: int = 0
+    rejected: int = 0
+
+
+class StreamWriter:
+    def __init__(
+        self,
+        stream: CompiledStream,
+        decision: Decision,
+        origin: Origin,
+        state: StreamState,
+        session: Session,
+        run_id: str,
+        notify: Callable[[Tally], None],
+    ) -> None:
+        self._stream = stream
+        self._decision = decision
+        self._session = session
+        self._run_id = run_id
+        self._notify = notify
+        self.mapper = Mapper(stream.map)
+        if stream.map.cursor_kind != "integer":
+            self.mapper.cursor.limit = decision.window.now
+        self._out = self.mapper.output()
+        self._seq = 0
+        self._job = dict(state.job) if state.job else None
+        self._last_full = state.last_full_time
+        self._final = origin.cursor
+        self._incomplete = 0  # records that could not be decoded
+        self._committed = state.cursor
+        self.tally = Tally()
+
+    def page(self, page: Page) -> None:
+        """Take a page: map it, commit when a batch is full or the page carries state.
+
+        Raises SchemaMismatch when most of it does not map, and the session's errors."""
+        self._incomplete += page.unreadable
+        self.tally.rejected += page.unreadable
+        records, raws = page.records, page.raws
+        for at in range(0, len(records), MAX_RECORDS):
+            part = records[at : at + MAX_RECORDS]
+            self._map(part, raws[at : at + MAX_RECORDS] if raws is not None else None)
+            if self._is_full():
+                self._commit()
+        if page.cursor is not None:
+            self._final = page.cursor
+        if page.job is not None:
+            self._job = {**page.job, "full": self._decision.full} if page.job else None
+            if self._job is not None:
+                self._commit()
+
+    def flush(self) -> None:
+        """Commit what is gathered, with as much of a checkpoint as it is worth."""
+        if self._out.read or self._out.rejected:
+            self._commit()
+
+    def finish(self) -> None:
+        """The stream was read to its end: move the checkpoint, delete what a complete scan did not show.
+
+        Raises PolicyViolation when the guard stops the deletion."""
+        self.flush()
+        full = self._decision.full
+        state = StreamState(
+            cursor=self._end(),
+            job=None,
+            last_full_time=self._decision.window.now if full else self._last_full,
+            run_id=self._run_id,
+            full_scan=None,
+        )
+        self._committed = state.cursor
+        scan = self._decision.scan_id
+        if scan is None or self._incomplete or self.tally.rejected:
+            self._write(Batch(self._stream.name, self._next(), state=state))
+            return
+        limit = self._stream.plan.max_delete_percent
+        if limit is None:
+            limit = self._stream.spec.sync.max_delete_percent
+        try:
+            written = self._session.finish_scan(
+                self._stream.name,
+                self._stream.entities,
+                scan,
+                state,
+                DEFAULT_MAX_DELETE_PERCENT if limit is None else limit,
+            )
+        except DeleteGuard as guard:
+            raise PolicyViolation(str(guard)) from guard
+        self.tally.deleted += written.deleted
+        self._notify(self.tally)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The cursor as committed."""
+        return self._committed
+
+    @property
+    def kept_deletions(self) -> bool:
+        """Whether a complete scan deleted nothing because some records could not be read or mapped."""
+        return self._decision.scan_id is not None and bool(self._incomplete or self.tally.rejected)
+
+    def _map(self, records: list[object], raws: list[bytes] | None) -> None:
+        out = self._out
+        rejected = len(out.rejected)
+        self.mapper.map(records, raws, self._decision.scan_id, out)
+        failed = len(out.rejected) - rejected
+        self.tally.rejected += failed
+        if len(records) >= JUDGED_FROM and failed * 2 > len(records):
+            why = out.rejected[rejected][1]
+            self._commit()
+            raise SchemaMismatch(
+                f"{failed} of {len(records)} records of a page of stream {self._stream.name} do not map; the first:"
+                f" {why}. The system's answers may have changed; the connector has to follow."
+            )
+
+    def _is_full(self) -> bool:
+        return self._out.read >= MAX_RECORDS or self._out.size >= MAX_BYTES
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _commit(self) -> None:
+        out, self._out = self._out, self.mapper.output()
+        rows = {name: list(by_key.values()) for name, by_key in out.rows.items() if by_key}
+        dead = {name: [key for key in keys if key not in out.rows[name]] for name, keys in out.tombstones.items()}
+        state = StreamState(
+            cursor=self._passing(),
+            job=self._job,
+            last_full_time=self._last_full,
+            run_id=self._run_id,
+            full_scan=self._decision.scan_id,
+        )
+        self._write(
+            Batch(
+                stream=self._stream.name,
+                seq=self._next(),
+                rows=rows,
+                tombstones=dead,
+                replacements=out.replacements,
+                rejected=out.rejected[:KEPT_REJECTED],
+                state=state,
+                read=out.read,
+            )
+        )
+        self._committed = state.cursor
+
+    def _write(self, batch: Batch) -> None:
+        written = self._session.commit(batch)
+        self.tally.read += batch.read
+        self.tally.upserted += written.upserted
+        self.tally.deleted += written.deleted
+        self._notify(self.tally)
+
+    def _top(self) -> str | None:
+        """The highest cursor of the records, canonical text."""
+        if self._stream.map.cursor is None:
+            return None
+        top = self.mapper.cursor.top
+        if self._stream.map.cursor_kind == "integer":
+            return None if top < 0 else str(top)
+        return top or None
+
+    def _higher(self, one: str | None, other: str | None) -> str | None:
+        if one is None or other is None:
+            return one or other
+        if self._stream.map.cursor_kind == "integer" or one.isdigit():
+            return one if int(one) >= int(other) else other
+        return max(one, other)
+
+    def _passing(self) -> str | None:
+        """The checkpoint while the stream is being read: it moves only where records come in its order."""
+        decision = self._decision
+        if not self._stream.map.ascending or not self.mapper.cursor.ordered:
+            return with_anchor(decision.previous, decision.anchor)
+        top = self._top()
+        if decision.full and decision.scan_id is not None:
+            return with_anchor(top or decision.previous, decision.anchor)  # progress of the scan
+        return with_anchor(self._higher(top, decision.previous), decision.anchor)
+
+    def _end(self) -> str | None:
+        """The checkpoint after the last page."""
+        decision = self._decision
+        if self._final is not None:
+            return with_anchor(self._final, decision.anchor)
+        return with_anchor(self._higher(self._top(), decision.previous), decision.anchor)
