@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.api import cel
-from towline.api.base import API_VERSION
+from towline.api.base import API_VERSION, Model
 from towline.api.explain import explain, path_text, shown
 from towline.api.kinds import KINDS, Kind
 from towline.api.schema import RULES, Schema, structural
@@ -39,8 +39,13 @@ def check(document: Mapping[str, Any], source: str = "") -> list[str]:
         return [*([f"{prefix}{name_problem}"] if name_problem else []), *explain(error, source)]
     if name_problem:
         return [f"{prefix}{name_problem}"]
+    return [f"{prefix}{sentence}" for sentence in broken(model)]
+
+
+def broken(model: Model) -> list[str]:
+    """The rules between fields that a Connector, Integration or SyncJob of the right shape breaks."""
     whole = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return [f"{prefix}{sentence}" for sentence in _broken(_schema(kind.name), whole, ())]
+    return list(_broken(_schema(type(model).__name__), whole, ()))
 
 
 def _name_problem(metadata: object) -> str | None:

@@ -248,6 +248,21 @@ class Search(Model):
 
 
 class Paginate(Model):
+    rules: ClassVar = (
+        Rule(
+            "self.kind != 'NextURL' || has(self.from)",
+            "kind NextURL needs from: where the answer names the next page",
+            field_path=".from",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            "self.kind != 'Cursor' || has(self.from)",
+            "kind Cursor needs from: where the answer names the next cursor",
+            field_path=".from",
+            reason="FieldValueRequired",
+        ),
+    )
+
     kind: Literal["None", "NextURL", "LinkHeader", "Cursor", "Offset", "Page"]
     from_: Expression | None = Field(
         default=None, alias="from", description="Where the next URL or cursor stands in the answer."
