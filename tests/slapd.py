@@ -87,6 +87,7 @@ class Slapd:
     def entry(self, dn: str, *attributes: str) -> dict[str, Any]:
         with self.admin() as connection:
             connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=list(attributes))
+            assert connection.response is not None
             return dict(connection.response[0]["raw_attributes"])
 
 
@@ -130,10 +131,10 @@ def certificates(folder: Path, name: str = "localhost") -> Path:
     """A CA and a certificate for `name`, made with openssl: ca.crt, server.crt, server.key. Gives the CA's path."""
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     _openssl("req", "-x509", *key, "-subj", "/CN=Test CA", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt")
-    names = f"subjectAltName=DNS:{name}"
     ca = ["-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key"]
-    _openssl("req", "-x509", *key, *ca, "-subj", f"/CN={name}", "-addext", names, "-addext", "basicConstraints=CA:FALSE",
-             "-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt")  # fmt: skip
+    extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt"]
+    _openssl("req", "-x509", *key, *ca, "-subj", f"/CN={name}", *extensions, *files)
     return folder / "ca.crt"
 
 

@@ -42,7 +42,7 @@ ROOT_ATTRIBUTES: Final = ("defaultNamingContext", "namingContexts", "dsServiceNa
 def open_source(setup: Setup) -> LdapSource:
     """The directory that a manifest's `ldap` describes. Raises InvalidManifest, ConfigInvalid, HostNotAllowed."""
     if setup.spec.ldap is None:
-        raise InvalidManifest("The Connector has no ldap part")
+        raise InvalidManifest("The Connector has no ldap part.")
     return LdapSource(setup, setup.spec.ldap)
 
 
@@ -59,12 +59,12 @@ class LdapSource:
         if not self._ldaps and not self._start_tls:
             raise ConfigInvalid(
                 f"ldap://{self.host}:{self.port} would carry the password in the clear:"
-                " write ldaps:// in config.url, or set config.start_tls to true"
+                " write ldaps:// in config.url, or set config.start_tls to true."
             )
         if not _allowed(self.host, setup.allowed_hosts):
             raise HostNotAllowed(
                 f"The credentials may not go to {self.host}: let the annotation towline.dev/allowed-hosts of the"
-                f" Secret name it"
+                f" Secret name it."
             )
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ldap")
         self._connection: ldap3.Connection | None = None
@@ -82,7 +82,7 @@ class LdapSource:
     async def read(self, reading: Reading) -> AsyncIterator[Page]:
         search = reading.stream.search
         if search is None:
-            raise InvalidManifest(f"Stream {reading.stream.name} has no search: the connector is a directory")
+            raise InvalidManifest(f"Stream {reading.stream.name} has no search: the connector is a directory.")
         want = ldap_values.wanted(search.attributes, search.range_attributes)
         query = _Query(self._base(search), search.scope.upper(), reading.text(search.filter), want)
         cookie: bytes | None = None
@@ -117,11 +117,11 @@ class LdapSource:
             return work()
         except LDAPInvalidFilterError:
             raise ConfigInvalid(
-                f"{self._name} does not understand the search filter: see the filters in config"
+                f"{self._name} does not understand the search filter: see the filters in config."
             ) from None
         except (LDAPException, OSError) as error:
             self._connection = None
-            raise Unreachable(f"The connection to {self._name} broke ({cause(error)})") from None
+            raise Unreachable(f"The connection to {self._name} broke ({cause(error)}).") from None
 
     @property
     def _name(self) -> str:
@@ -135,7 +135,7 @@ class LdapSource:
         username, password = self._setup.text(bind.username), self._setup.text(bind.password)
         if not username or not password:
             # A directory takes a bind without password for an anonymous one and calls it a success (RFC 4513, 5.1.2).
-            raise KeyMissing("The user name or the password of the directory is empty: fill both in the Secret")
+            raise KeyMissing("The user name or the password of the directory is empty: fill both in the Secret.")
         connection = self._open(username, password)
         connection.bind()
         self._expect(connection, "the log-in")
@@ -147,7 +147,7 @@ class LdapSource:
         try:
             socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except OSError:
-            raise Unreachable(f"{self._name} cannot be reached: DNS knows no address of that name") from None
+            raise Unreachable(f"{self._name} cannot be reached: DNS knows no address of that name.") from None
         tls = _VerifiedTls(self._setup.ca_bundle, self._timeout)
         server = ldap3.Server(
             self.host,
@@ -176,7 +176,7 @@ class LdapSource:
         except (LDAPException, OSError) as error:
             if tls.failure is not None:
                 raise Unreachable(self._tls_message(tls.failure)) from None
-            raise Unreachable(f"{self._name} cannot be reached ({cause(error)})") from None
+            raise Unreachable(f"{self._name} cannot be reached ({cause(error)}).") from None
         connection.strategy.socket_size = 65536  # ldap3 asks for 4,096 bytes at a time, slow with large groups
         return connection
 
@@ -184,9 +184,9 @@ class LdapSource:
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
                 f"The certificate of {self._name} is not trusted ({error.verify_message}): give the CA in"
-                " spec.network.caBundleRef, and connect by a name that the certificate has"
+                " spec.network.caBundleRef, and connect by a name that the certificate has."
             )
-        return f"{self._name} does not speak TLS as expected: ldaps:// belongs to port 636, StartTLS to 389"
+        return f"{self._name} does not speak TLS as expected: ldaps:// belongs to port 636, StartTLS to 389."
 
     def _read_root(self, connection: ldap3.Connection, *more: str) -> dict[str, list[Any]]:
         attributes = [*ROOT_ATTRIBUTES, *more]
@@ -211,7 +211,7 @@ class LdapSource:
         if not value.isdigit():
             raise ConfigInvalid(
                 f"{self._name} tells no {attribute} in its root entry: config.url has to name a server of the kind"
-                " that this connector is for, such as a domain controller (not the global catalogue's port)"
+                " that this connector is for, such as a domain controller (not the global catalogue's port)."
             )
         return Origin(cursor=value, anchor=self._anchor(connection, root))
 
@@ -236,7 +236,7 @@ class LdapSource:
             return configured
         contexts = self._root.get("defaultNamingContext") or self._root.get("namingContexts") or []
         if len(contexts) != 1:
-            raise ConfigInvalid(f"{self._name} does not tell one base to search: name it in config.base")
+            raise ConfigInvalid(f"{self._name} does not tell one base to search: name it in config.base.")
         return str(contexts[0])
 
     def _first_page(self, query: _Query) -> tuple[Page, bytes | None]:
@@ -249,7 +249,7 @@ class LdapSource:
 
     def _page(self, query: _Query, cookie: bytes | None) -> tuple[Page, bytes | None]:
         if cookie and (self._connection is None or self._connection.closed):
-            raise Unreachable(f"The connection to {self._name} broke between two pages")
+            raise Unreachable(f"The connection to {self._name} broke between two pages.")
         connection = self._connected()
         base = query.base or self._default_base()
         connection.search(
@@ -296,7 +296,7 @@ class LdapSource:
             if following is None or following <= (position or 0):
                 return values
             position = following
-        raise Unreachable(f"{self._name} did not come to the end of {attribute} of one entry")
+        raise Unreachable(f"{self._name} did not come to the end of {attribute} of one entry.")
 
     def _expect(self, connection: ldap3.Connection, what: str) -> None:
         """Raises what the last operation's result code means (RFC 4511, appendix A)."""
@@ -346,7 +346,7 @@ def _address(url: str) -> tuple[str, int, bool]:
     except ValueError:
         port = None
     if parts.scheme not in ("ldap", "ldaps") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ConfigInvalid(f'"{url}" is no address of a directory: write ldaps://HOST or ldaps://HOST:PORT')
+        raise ConfigInvalid(f'"{url}" is no address of a directory: write ldaps://HOST or ldaps://HOST:PORT.')
     ldaps = parts.scheme == "ldaps"
     return parts.hostname, port or (636 if ldaps else 389), ldaps
 

@@ -33,27 +33,29 @@ def failure(name: str, code: int, description: str, message: str, what: str) -> 
     """What result `code` of the operation `what` on the directory `name` means (RFC 4511, appendix A)."""
     if code in (48, 49):
         why = bind_detail(message)
-        return CredentialsRejected(f"{name} rejects the credentials{f': {why}' if why else ''}")
+        return CredentialsRejected(f"{name} rejects the credentials{f': {why}' if why else ''}.")
     if code == 50:
-        return PermissionDenied(f"{name} refuses {what}: the account lacks the right to read there")
+        return PermissionDenied(f"{name} refuses {what}: the account lacks the right to read there.")
     if code == 32:
-        return ConfigInvalid(f"{name} has no {what.removeprefix('the search below ')}: correct config.base")
+        return ConfigInvalid(
+            f"{name} has no {what.removeprefix('the search below ')}: correct config.base, or the account may not see it."
+        )
     if code == 34:
-        return ConfigInvalid(f"{name} cannot read a distinguished name in {what}: correct config.base or the user")
+        return ConfigInvalid(f"{name} cannot read a distinguished name in {what}: correct config.base or the user.")
     if code == 10:
-        return ConfigInvalid(f"{name} refers {what} to another server: name that one in config.url")
+        return ConfigInvalid(f"{name} refers {what} to another server: name that one in config.url.")
     if code in (8, 13):
-        return ConfigInvalid(f"{name} wants a protected connection: use ldaps://, or start_tls with ldap://")
+        return ConfigInvalid(f"{name} wants a protected connection: use ldaps://, or start_tls with ldap://.")
     if code in (4, 11):
         return ConfigInvalid(
             f"{name} stopped {what} at its limit ({description}): let its administrator raise the limit for"
-            " this account, or narrow the filter"
+            " this account, or narrow the filter."
         )
     if code in (18, 21, 87):
-        return ConfigInvalid(f"{name} does not understand the filter of {what}: see the filters in config")
+        return ConfigInvalid(f"{name} does not understand the filter of {what}: see the filters in config.")
     if code == 53 and what == "the log-in":
-        return CredentialsRejected(f"{name} is unwilling to log this account in ({description})")
-    return Unreachable(f"{name} could not do {what} ({description})")
+        return CredentialsRejected(f"{name} is unwilling to log this account in ({description}).")
+    return Unreachable(f"{name} could not do {what} ({description}).")
 
 
 def bind_detail(message: str) -> str | None:

@@ -1,0 +1,119 @@
+"""What the simulators share: options from text, faults that any web API has, and serving.
+
+A simulator is an aiohttp application with made-up data that depends on its options alone. It behaves as the vendor's
+API does, at volume: records are made when they are asked for. Faults are switched on by options; tests in the same
+process reach its state by `handle(application)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import dataclasses
+import hmac
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+EPOCH = 1767225600  # 2026-01-01T00:00:00Z; nothing in a fresh simulator is younger
+
+O = TypeVar("O")  # noqa: E741
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_HANDLE: web.AppKey[Any] = web.AppKey("simulator", object)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Options of every simulator."""
+
+    seed: int = 1
+    rate_limit_every: int = 0  # each n-th request is answered with 429
+    retry_after: int = 1  # seconds that such an answer asks to wait
+    error_every: int = 0  # each n-th request is answered with 503
+    latency_ms: int = 0
+
+
+def parse(kind: type[O], given: Mapping[str, str]) -> O:
+    """Options of a simulator from texts. ValueError names what is wrong and what there is."""
+    hints = typing.get_type_hints(kind)
+    names = sorted(field.name for field in dataclasses.fields(typing.cast("Any", kind)))
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        name = key.replace("-", "_")
+        if name not in names:
+            raise ValueError(f"there is no option {key}; there are {', '.join(names)}")
+        try:
+            values[name] = hints[name](text) if hints[name] is not bool else _truth(text)
+        except ValueError:
+            raise ValueError(f'option {key}: "{text}" is no {hints[name].__name__}') from None
+    return kind(**values)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise ValueError(text)
+    return text.lower() in ("true", "1", "yes")
+
+
+def make(handle: Any, faults: Faults, refuse: Callable[[web.Request], web.Response | None]) -> web.Application:
+    """An application that counts requests, checks credentials with `refuse`, and has the faults."""
+    requests = 0
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal requests
+        requests += 1
+        if faults.latency_ms:
+            await asyncio.sleep(faults.latency_ms / 1000)
+        refused = refuse(request)
+        if refused is not None:
+            return refused
+        if faults.rate_limit_every and requests % faults.rate_limit_every == 0:
+            return too_many(faults.retry_after)
+        if faults.error_every and requests % faults.error_every == 0:
+            return web.Response(
+                status=503, text="<html><body>Service Unavailable</body></html>", content_type="text/html"
+            )
+        return await handler(request)
+
+    application = web.Application(middlewares=[around], client_max_size=1 << 20)
+    application[_HANDLE] = handle
+    return application
+
+
+def handle(application: web.Application) -> Any:
+    """The state behind a simulator, for tests in the same process."""
+    return application[_HANDLE]
+
+
+def too_many(seconds: int) -> web.Response:
+    """429 as web servers give it: the body is HTML even where the API speaks JSON."""
+    reset = int(datetime.now(UTC).timestamp()) + seconds
+    headers = {"Retry-After": str(seconds), "X-RateLimit-Limit": "100", "X-RateLimit-Reset": str(reset)}
+    page = "<html><head><title>429 Too Many Requests</title></head><body></body></html>"
+    return web.Response(status=429, headers=headers, text=page, content_type="text/html")
+
+
+def basic_matches(request: web.Request, username: str, password: str) -> bool:
+    expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    return hmac.compare_digest(request.headers.get("Authorization", ""), expected)
+
+
+def iso(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def serve(application: web.Application, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted. `ready` is called with the URL. OSError when the port is taken."""
+    web.run_app(
+        application,
+        host=host,
+        port=port,
+        print=lambda *_: ready(f"http://{host}:{port}"),
+        access_log=None,
+        handle_signals=True,
+    )
