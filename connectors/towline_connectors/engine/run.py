@@ -116,7 +116,7 @@ def run(
     sink: Sink | None,
     *,
     pod_uid: str = "",
-    secret_hint: str = "the Secret",  # noqa: S107 - a place, not a password
+    credentials_at: str = "the Secret",
     progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
     ca_bundle: str | None = None,
@@ -128,7 +128,7 @@ def run(
     `progress` is called from another thread. Expected failures and bugs alike come back as the result's reason."""
     runner = _Runner(
         plan,
-        Secrets(secrets, secret_hint),
+        Secrets(secrets, credentials_at),
         pod_uid,
         progress or (lambda _p: None),
         stop or Stop(),

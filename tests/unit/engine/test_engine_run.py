@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-
 from tests.unit.engine.plans import plan, rows, spec, sync, users
 from tests.unit.engine.vendor import Vendor
+
 from towline.api.conditions import Reason
 
 

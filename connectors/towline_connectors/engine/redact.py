@@ -1,0 +1,66 @@
+"""Secrets never reach a log: every form in which a value could stand there is blanked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+MIN_LENGTH = 4  # shorter values would blank half of every sentence, and protect nothing
+BLANK = "***"
+
+
+def _forms(value: str) -> set[str]:
+    """A value as it is, in JSON, in URLs, in hex, and within Base64 at each of the three offsets."""
+    raw = value.encode()
+    forms = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= {quote(value, safe=""), quote(value), quote_plus(value), repr(value)[1:-1]}
+    forms |= {raw.hex(), raw.hex().upper()}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for offset in range(3):
+            text = encode(b"\0" * offset + raw).decode().rstrip("=")
+            # The first characters mix with what stands before, the last one with what follows.
+            inner = text[(0, 2, 3)[offset] : len(text) - (1 if (offset + len(raw)) % 3 else 0)]
+            forms.add(inner)
+    return {form for form in forms if len(form) >= MIN_LENGTH}
+
+
+class Redactor:
+    """Blanks known secrets in text; the longest first, so that no rest of one stays."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            for value in {secret, secret.strip()}:
+                if len(value) >= MIN_LENGTH:
+                    forms |= _forms(value)
+        ordered = sorted(forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def text(self, text: str) -> str:
+        return self._pattern.sub(BLANK, text) if self._pattern else text
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, redacted; control characters cannot break out of it."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:23] + "Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._redactor.text(record.getMessage()),
+        }
+        if record.exc_info:
+            line["trace"] = self._redactor.text(self.formatException(record.exc_info))
+        return orjson.dumps({key: value.encode("utf-8", "replace").decode() for key, value in line.items()}).decode()
