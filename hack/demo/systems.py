@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,30 +15,36 @@ from hack.demo.target import Target
 from tests.cluster.certificates import issue, make_authority
 from tests.cluster.images import POSTGRESQL, SLAPD
 
+from towline_connectors.catalogue.iam import directory as people_of
+
 MANIFESTS = Path(__file__).parent / "manifests"
 POSTGRESQL_SECRET = "postgresql"  # noqa: S105  the name of a Secret
 DIRECTORY_TLS = "directory-tls"
 DIRECTORY_CA = "directory-ca"
 
 
-def simulator(target: Target, namespace: str, connector: str, image: str, records: int, name: str = "") -> str:
+def simulator(target: Target, namespace: str, connector: str, image: str, options: Mapping[str, object]) -> str:
     """Run `towline simulate CONNECTOR` behind a Service; the host and port under which pods reach it."""
-    name = name or f"{connector}-simulator"
-    target.kubectl(
-        "-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", "-",
-        stdin=manifest("simulator", name=name, connector=connector, image=image, records=str(records)),
-    )  # fmt: skip
+    name = f"{connector}-simulator"
+    arguments = ["simulate", connector, "--host=0.0.0.0", "--port=8080"]
+    arguments += [f"--set={key}={value}" for key, value in options.items()]
+    text = manifest("simulator", name=name, image=image, arguments=json.dumps(arguments))
+    target.kubectl("-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
     return f"{name}.{namespace}.svc:8080"
 
 
-def directory(target: Target, namespace: str, image: str, people: int) -> str:
-    """Run slapd with made-up people over TLS; its host. The authority stands in ConfigMap `directory-ca`."""
+def directory(target: Target, namespace: str, image: str, people: int) -> tuple[str, dict[str, str]]:
+    """Run slapd with made-up people over TLS; its host, and the credentials of an account that may read.
+
+    The authority of its certificate stands in ConfigMap `directory-ca`.
+    """
     host = f"directory.{namespace}.svc"
     if not target.objects("-n", namespace, "secret", DIRECTORY_TLS):
         target.apply(*_certificates(namespace, host))
     text = manifest("directory", image=image, slapd_image=target.image(SLAPD), people=str(people))
     target.kubectl("-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    return host
+    reader = people_of.Options(flavour="active-directory").reader
+    return host, {"username": reader, "password": people_of.READER_PASSWORD}
 
 
 def postgresql(target: Target, namespace: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hack.chart import CHART
 from hack.demo.helm import helm_program
-from hack.demo.steps import DemoError
+from hack.demo.steps import DemoError, say
 from tests.cluster import lifecycle
 from tests.cluster.images import Image, build_image
 from tests.cluster.kubectl import kubectl
@@ -65,8 +65,8 @@ class Target:
             return named
         if self.record is None:
             raise DemoError(
-                f"Towline's own tools did not make this cluster, so its images come from a registry. Build {image.name} "
-                f"(python -m tests.cluster image), push it, and name it in {variable}."
+                f"Towline's own tools did not make this cluster, so its images come from a registry. Build "
+                f"{image.name} (python -m tests.cluster image), push it, and name it in {variable}."
             )
         return build_image(image, self.record)
 
@@ -117,3 +117,21 @@ def uninstall(target: Target, *, namespace: str = SYSTEM_NAMESPACE) -> None:
     """Remove the release and its namespace; the definitions stay, as the chart says."""
     helm(target, "uninstall", RELEASE, "--namespace", namespace, "--ignore-not-found", "--wait", "--timeout", "2m")
     target.kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=180)
+
+
+def remove(target: Target, namespace: str) -> None:
+    """Take the demo out of a cluster that stays: its namespaces and, when nobody else uses them, the definitions."""
+    say(f"  deleting namespace {namespace}")
+    target.kubectl("delete", "namespace", namespace, "--ignore-not-found", timeout=300)
+    say("  uninstalling Towline")
+    uninstall(target)
+    present = {each["metadata"]["name"] for each in target.objects("crd")}
+    if not present.issuperset(CRDS):
+        return
+    others = target.objects("integrations.towline.dev", "--all-namespaces")
+    if others:
+        where = ", ".join(sorted({each["metadata"]["namespace"] for each in others}))
+        say(f"✔ The demo is removed. The definitions stay: there are Integrations in {where}.")
+        return
+    target.kubectl("delete", "crd", *CRDS, timeout=120)
+    say("✔ The demo is removed.")
