@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.cluster import lifecycle
 from tests.cluster.binaries import CONTROL_PLANE, KIND, NODE, build
 from tests.cluster.choice import PROVIDERS
+from tests.cluster.images import IMAGES, build_image, load_archive
 from tests.cluster.record import Record, load, load_all
 from tests.cluster.report import ClusterError, say
 
@@ -52,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     named(command("kubeconfig", _kubeconfig, "Print the path of a cluster's kubeconfig."))
     added = command("build", _build, "Build the programs of a cluster into the cache.")
     added.add_argument("what", nargs="?", default="node", choices=("node", "control-plane", "kind"))
+    added = command("image", _image, "Build an image, put it into the cluster if it is up, and print its reference.")
+    named(added)
+    added.add_argument("image", nargs="?", default="towline", choices=sorted(IMAGES))
+    added = command("load", _load, "Put an image archive (docker save) into the cluster.")
+    named(added)
+    added.add_argument("archive", type=Path)
     return parser
 
 
@@ -92,6 +100,21 @@ def _build(options: argparse.Namespace) -> int:
     modules = {"node": NODE, "control-plane": CONTROL_PLANE, "kind": (KIND,)}[options.what]
     for program in build(modules).values():
         print(program)
+    return 0
+
+
+def _image(options: argparse.Namespace) -> int:
+    record = load(options.name)
+    if record is not None and record.provider == "control-plane":
+        record = None
+    print(build_image(IMAGES[options.image], record))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    if not options.archive.is_file():
+        raise ClusterError(f"There is no image archive at {options.archive}. Make one: docker save -o FILE IMAGE")
+    load_archive(_existing_record(options.name), options.archive)
     return 0
 
 

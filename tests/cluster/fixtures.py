@@ -13,11 +13,23 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import choice, lifecycle
+from tests.cluster.images import IMAGES, TOWLINE, build_image
 from tests.cluster.kubectl import kubectl
-from tests.cluster.record import load_all
+from tests.cluster.record import Record, load_all
 from tests.cluster.report import ClusterError
 
 _PREFIX = "towline-test"
+# Seconds for the test that builds everything the first time; the others keep the usual limit.
+_FIRST_TIME = 2400
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test of each cluster the time to build what the cache does not have yet."""
+    waiting = {"control_plane", "node_cluster"}
+    for item in items:
+        if used := waiting.intersection(getattr(item, "fixturenames", ())):
+            waiting -= used
+            item.add_marker(pytest.mark.timeout(_FIRST_TIME))
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,11 @@ class Running:
     provider: str
     kubeconfig: Path
     image: str = ""
+    record: Record | None = None
+
+    def load(self, name: str) -> str:
+        """Build the image `name` (see `images.IMAGES`), put it into the cluster; its reference."""
+        return build_image(IMAGES[name], self.record)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0, check: bool = True) -> str:
         """What kubectl prints; ClusterError with its words when it fails and `check` is on."""
@@ -44,6 +61,20 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[Path]:
     machine = choice.look_at_machine()
     with _running("-api", "control-plane" if machine.linux else "auto") as cluster:
         yield cluster.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def node_cluster() -> Iterator[Running]:
+    """A cluster that runs pods and has Towline's image; `TOWLINE_IMAGE` names it in a cluster that the user names."""
+    machine = choice.look_at_machine()
+    named = os.environ.get("TOWLINE_KUBECONFIG")
+    if not (named or machine.container_engine or (machine.linux and machine.root)):
+        pytest.skip("running pods needs Docker or Podman, or Linux and root, or a cluster named by TOWLINE_KUBECONFIG")
+    if named and not os.environ.get("TOWLINE_IMAGE"):
+        pytest.skip("with TOWLINE_KUBECONFIG, TOWLINE_IMAGE must name Towline's image as that cluster can pull it")
+    with _running("", "auto", need_pods=True) as cluster:
+        image = os.environ["TOWLINE_IMAGE"] if named else build_image(TOWLINE, cluster.record)
+        yield Running(cluster.name, cluster.provider, cluster.kubeconfig, image, cluster.record)
 
 
 @contextmanager

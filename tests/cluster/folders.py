@@ -3,13 +3,8 @@
 import os
 from pathlib import Path
 
-from tests.cluster.report import ClusterError
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 HACK = CHECKOUT / "hack"
-
-# A Unix socket's path may have 107 bytes, and the deepest one below a cluster's folder takes about 40 of them.
-_LONGEST_FOLDER = 64
 
 
 def cache_folder() -> Path:
@@ -32,14 +27,8 @@ def clusters_folder() -> Path:
 
 
 def cluster_folder(name: str) -> Path:
-    """The folder of the cluster `name`; ClusterError when its path is too long for the sockets in it."""
-    folder = clusters_folder() / name
-    if len(str(folder).encode()) > _LONGEST_FOLDER:
-        raise ClusterError(
-            f"The cluster's folder {folder} has a path of more than {_LONGEST_FOLDER} bytes, too long for Unix "
-            "sockets. Set TOWLINE_STATE to a shorter folder, for instance /var/tmp/towline."
-        )
-    return folder
+    """The folder of the cluster `name`."""
+    return clusters_folder() / name
 
 
 def _user_folder(variable: str, default: str) -> Path:

@@ -10,7 +10,8 @@ from tests.cluster.record import load_all
 from tests.cluster.report import ClusterError
 
 # Folders that the node's programs insist on. The node mounts its own over them, for which they must exist.
-MOUNT_POINTS = (Path("/var/lib/cni"), Path("/var/lib/kubelet"))
+CNI_FOLDER, KUBELET_FOLDER = Path("/var/lib/cni"), Path("/var/lib/kubelet")
+MOUNT_POINTS = (CNI_FOLDER, KUBELET_FOLDER)
 # The kubelet sets the first five, whatever namespace it is in; the last lets pods reach other networks.
 _SETTINGS = (
     "vm/overcommit_memory",

@@ -69,6 +69,12 @@ def load_image(record: Record, reference: str) -> None:
         raise ClusterError(f"kind could not load {reference} into {record.name}: {failure}")
 
 
+def load_archive(record: Record, archive: Path) -> None:
+    """Put an image archive into the cluster."""
+    if failure := _kind(container_engine(), "load", "image-archive", str(archive), "--name", record.name):
+        raise ClusterError(f"kind could not load {archive.name} into {record.name}: {failure}")
+
+
 def component_states(record: Record) -> dict[str, str]:
     """Each node's container and whether it runs."""
     try:

@@ -6,6 +6,7 @@ that process leaves nothing behind but what `hostlink` and `cgroups` made outsid
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -92,7 +93,7 @@ def component_states(record: Record) -> dict[str, str]:
 
 def import_image(record: Record, archive: Path) -> None:
     """Import a `docker load` or OCI archive into the node; ClusterError with containerd's words."""
-    result = _ctr(record, "--namespace=k8s.io", "images", "import", "--no-unpack=false", str(archive))
+    result = _ctr(record, "--namespace=k8s.io", "images", "import", str(archive))
     if result.returncode:
         raise ClusterError(f"containerd could not import {archive.name}: {result.stderr.strip()[-500:]}")
 
@@ -117,14 +118,20 @@ def _start_namespaces(record: Record, settings: Path) -> None:
 
 def _write_settings(record: Record, programs: dict[str, Path]) -> Path:
     config, certificates = record.folder / "config", record.folder / "certificates"
-    var_log = record.folder / "var-log"
-    var_log.mkdir(exist_ok=True)
+    # The programs find their usual folders; what is in them is the cluster's.
+    private = {
+        hostlink.CNI_FOLDER: record.folder / "cni-state",
+        hostlink.KUBELET_FOLDER: record.folder / "kubelet",
+        Path("/var/log"): record.folder / "var-log",
+    }
+    shutil.rmtree(private[hostlink.CNI_FOLDER], ignore_errors=True)  # no pod's network outlives its namespace
+    for folder in private.values():
+        folder.mkdir(exist_ok=True)
     record.log(_NODE).parent.mkdir(exist_ok=True)
     settings = {
         "name": node_name(record),
         "logs": str(record.folder / "logs"),
-        "var_log": str(var_log),
-        "private_folders": [str(folder) for folder in hostlink.MOUNT_POINTS],
+        "private_folders": {str(usual): str(own) for usual, own in private.items()},
         "address": f"{record.addresses.node}/{record.addresses.link.prefixlen}",
         "gateway": record.addresses.host,
         "pods": str(record.addresses.pods),
@@ -136,7 +143,6 @@ def _write_settings(record: Record, programs: dict[str, Path]) -> Path:
                 str(programs["kubelet"]),
                 f"--config={config / 'kubelet.yaml'}",
                 f"--kubeconfig={certificates / 'kubelet.kubeconfig'}",
-                f"--root-dir={record.folder / 'kubelet'}",
                 f"--hostname-override={node_name(record)}",
                 f"--node-ip={record.addresses.node}",
             ],

@@ -55,11 +55,10 @@ def _private_mounts(settings: dict[str, Any]) -> None:
     # Mounts of pods must reach the containers that share them, within this namespace.
     _run("mount", "--make-rshared", "/")
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    for folder in ("/run/lock", "/run/containerd", "/run/netns"):
-        Path(folder).mkdir()
-    for folder in settings["private_folders"]:
-        _run("mount", "-t", "tmpfs", "tmpfs", folder)
-    _run("mount", "--bind", settings["var_log"], "/var/log")
+    for made in ("/run/lock", "/run/containerd", "/run/netns"):
+        Path(made).mkdir()
+    for folder, own in settings["private_folders"].items():
+        _run("mount", "--bind", own, folder)
 
 
 def _network(settings: dict[str, Any]) -> None:
