@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from towline.api.base import seconds
-from towline.api.manifest import Auth
+from towline.api.http import Auth
 from towline_connectors.engine.decode import decode_json
 from towline_connectors.engine.errors import (
     CredentialsRejected,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 
 from towline.api.base import seconds
-from towline.api.manifest import Budget
+from towline.api.http import Budget
 
 DEFAULT_CONCURRENCY = 4
 

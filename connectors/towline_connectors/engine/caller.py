@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from towline.api.base import seconds
-from towline.api.manifest import ErrorRule, Http, Request
+from towline.api.http import ErrorRule, Http, Request
 from towline_connectors.engine import expressions, interpolate
 from towline_connectors.engine.auth import authenticator
 from towline_connectors.engine.budget import Budgets

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from towline.api.base import seconds
-from towline.api.manifest import ErrorClass, ErrorRule, ErrorWhen
+from towline.api.http import ErrorClass, ErrorRule, ErrorWhen
 from towline_connectors.engine import decode, expressions, values
 from towline_connectors.engine.errors import EngineError
 from towline_connectors.engine.http import HttpAnswer

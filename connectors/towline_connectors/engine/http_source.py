@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from towline.api.base import seconds
-from towline.api.manifest import Request, Stream
+from towline.api.http import Request
+from towline.api.manifest import Stream
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest, SchemaMismatch
@@ -35,6 +36,7 @@ class HttpSource:
             timeout=float(seconds(http.timeout)) if http.timeout else 60.0,
             ca_bundle=setup.ca_bundle,
             proxy=setup.proxy,
+            reroute=setup.reroute,
         )
         self._client.check_host(base)
         self._caller = Caller(http, setup, scope, self._client)

@@ -12,7 +12,9 @@ from pydantic import Field
 from towline.api import forms
 from towline.api.base import FreeObject, Model, Quantity, Rule, listmap, listset
 from towline.api.conditions import Condition
-from towline.api.manifest import Action, Directory, Health, Http, Stream, TwoWay, Webhook
+from towline.api.http import Health, Http
+from towline.api.manifest import Directory, Stream
+from towline.api.outward import Action, TwoWay, Webhook
 
 Category = Literal[
     "Backup", "Cloud", "CMDB", "ConfigManagement", "DLP", "EDR", "Email", "IAM", "Infrastructure", "MDM",
