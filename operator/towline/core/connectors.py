@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from towline.api.conditions import Condition, ConditionType, Reason
 from towline.api.connector import Connector
+from towline.api.explain import explain
 from towline.core import config
 from towline.core.actions import Action, Decision, Emit, PatchStatus
 from towline.core.conditions import Wanted, find, settle
@@ -25,7 +26,7 @@ def problems(raw: Mapping[str, Any], check: Check) -> list[str]:
     try:
         connector = Connector.model_validate(raw)
     except ValidationError as error:
-        return sentences(error)
+        return explain(error)
     found = []
     if connector.spec.config_schema and (wrong := config.schema_problem(connector.spec.config_schema)):
         found.append(f"spec.{wrong}")
@@ -87,11 +88,3 @@ def previous_conditions(raw: Mapping[str, Any]) -> list[Condition]:
         except ValidationError:
             continue
     return found
-
-
-def sentences(error: ValidationError) -> list[str]:
-    """A validation error as sentences: where, and what is wrong there. Values are not repeated."""
-    return [
-        f"{'.'.join(str(part) for part in entry['loc']) or 'the object'}: {entry['msg']}"
-        for entry in error.errors(include_url=False, include_input=False, include_context=False)
-    ]

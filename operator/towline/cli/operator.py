@@ -1,0 +1,153 @@
+"""`towline operator`: the process of the Deployment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from towline.cli.errors import CliError
+
+
+@click.command()
+@click.option("--kubeconfig", default="", metavar="FILE", help="Outside a cluster: how to reach it.")
+@click.option("--context", default="", help="A context of the kubeconfig.")
+@click.option("--namespace", "namespaces", multiple=True, help="Work in this namespace only; may be repeated.")
+@click.option("--image", default="towline:latest", show_default=True, help="Image of the connectors' pods.")
+@click.option(
+    "--image-pull-policy",
+    type=click.Choice(["Always", "IfNotPresent", "Never"]),
+    default="IfNotPresent",
+    show_default=True,
+)
+@click.option("--image-pull-secret", "pull_secrets", multiple=True, help="For the connectors' pods; may be repeated.")
+@click.option("--max-active-syncs", type=click.IntRange(1, 10000), default=10, show_default=True)
+@click.option("--job-resources", default="", metavar="JSON", help='For example {"limits": {"memory": "512Mi"}}.')
+@click.option("--job-priority-class", default="", help="PriorityClass of the connectors' pods.")
+@click.option("--job-deadline", type=click.IntRange(60), default=3600, show_default=True, help="Seconds per attempt.")
+@click.option(
+    "--start-timeout",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Seconds that a pod may wait for its image or its volume.",
+)
+@click.option(
+    "--destination-secret", default="", metavar="NAME", help="Default destination: a Secret with the key url."
+)
+@click.option("--data-claim", default="towline-data", show_default=True, help="Volume of the SQLite destination.")
+@click.option("--data-size", default="10Gi", show_default=True)
+@click.option("--data-storage-class", default="", help="The cluster's default class if left out.")
+@click.option("--bundled/--no-bundled", default=True, show_default=True, help="Apply the bundled Connectors.")
+@click.option(
+    "--resync", type=click.FloatRange(1), default=600.0, show_default=True, help="Seconds between full lists."
+)
+@click.option("--secret-check", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds.")
+@click.option(
+    "--secret-recheck",
+    type=click.FloatRange(1),
+    default=15.0,
+    show_default=True,
+    help="Seconds, while something about a Secret has to be corrected.",
+)
+@click.option("--requests-per-second", type=click.FloatRange(1), default=50.0, show_default=True)
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104  probes come from outside the pod
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+)
+def operator(
+    kubeconfig: str,
+    context: str,
+    namespaces: tuple[str, ...],
+    image: str,
+    image_pull_policy: str,
+    pull_secrets: tuple[str, ...],
+    max_active_syncs: int,
+    job_resources: str,
+    job_priority_class: str,
+    job_deadline: int,
+    start_timeout: int,
+    destination_secret: str,
+    data_claim: str,
+    data_size: str,
+    data_storage_class: str,
+    bundled: bool,
+    resync: float,
+    secret_check: float,
+    secret_recheck: float,
+    requests_per_second: float,
+    host: str,
+    port: int,
+    log_level: str,
+) -> None:
+    """Run the operator until SIGTERM. Each option can be set in the environment as TOWLINE_OPERATOR_…"""
+    import asyncio
+    import logging
+    from importlib.metadata import version
+
+    from towline.controller.main import run
+    from towline.controller.settings import Settings
+    from towline.core.facts import RunSettings
+    from towline.kube.access import AccessError, find_access
+
+    logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    resources = _resources(job_resources)
+    runs = RunSettings(
+        image=image,
+        pull_policy=image_pull_policy,
+        pull_secrets=pull_secrets,
+        destination_secret=destination_secret,
+        volume_name=data_claim,
+        volume_size=data_size,
+        storage_class=data_storage_class,
+        deadline_seconds=job_deadline,
+        start_timeout_seconds=start_timeout,
+        priority_class=job_priority_class,
+        resources=resources or RunSettings().resources,
+    )
+    settings = Settings(
+        runs=runs,
+        namespaces=namespaces,
+        max_active_syncs=max_active_syncs,
+        resync_seconds=resync,
+        secret_check_seconds=secret_check,
+        secret_recheck_seconds=secret_recheck,
+        requests_per_second=requests_per_second,
+        host=host,
+        port=port,
+        bundled=bundled,
+    )
+    try:
+        access = find_access(kubeconfig, context)
+    except AccessError as error:
+        raise CliError(str(error)) from None
+    asyncio.run(run(settings, access, compile_problems, version("towline")))
+
+
+operator.context_settings = {"auto_envvar_prefix": "TOWLINE_OPERATOR"}
+
+
+def compile_problems(connector: Any) -> list[str]:
+    """What the engine finds wrong with a Connector's manifest. Imported late: few processes need the engine."""
+    from towline_connectors.engine.compile import check_manifest
+    from towline_connectors.engine.errors import EngineError
+
+    try:
+        check_manifest(connector.spec)
+    except EngineError as error:
+        return [error.message]
+    return []
+
+
+def _resources(text: str) -> dict[str, dict[str, str]]:
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="--job-resources") from None
+    if not isinstance(found, dict) or set(found) - {"requests", "limits"}:
+        raise click.BadParameter("give an object with requests and limits", param_hint="--job-resources")
+    return found

@@ -1,0 +1,217 @@
+"""The operator process: client, cache, feed, queue, server, put together and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from towline.controller import server
+from towline.controller.bundled import apply_bundled
+from towline.controller.cache import Cache, slim
+from towline.controller.context import Context
+from towline.controller.feed import SELECTOR, Feed, quiet_logs
+from towline.controller.queue import Key, WorkQueue
+from towline.controller.reconcilers import reconcile
+from towline.controller.samples import samples
+from towline.controller.settings import Settings
+from towline.core.connectors import Check
+from towline.core.slots import Slots
+from towline.kube.access import Access
+from towline.kube.client import Client
+from towline.kube.errors import ApiError
+from towline.kube.events import Recorder
+from towline.kube.resources import INTEGRATIONS, JOBS, OWN, PODS, WATCHED, Resource
+from towline.kube.secrets import Facts
+from towline.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One operator process. `run` returns after a SIGTERM, with everything it began either done or resumable."""
+
+    def __init__(self, settings: Settings, client: Client, check: Check, version: str) -> None:
+        self._settings = settings
+        self._client = client
+        cache = Cache()
+        metrics = Metrics(lambda: samples(cache), version)
+        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error)
+        self.context = Context(
+            client=client,
+            cache=cache,
+            facts=Facts(client),
+            events=Recorder(client),
+            metrics=metrics,
+            slots=Slots(settings.max_active_syncs),
+            settings=settings,
+            check=check,
+            enqueue=self._queue.add,
+            enqueue_at=self._queue.add_at,
+        )
+        self._heartbeat = server.Heartbeat()
+        self._feed: Feed | None = None
+        self._listed: set[str] = set()
+
+    async def run(self, access: Access, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is set."""
+        settings = self._settings
+        app = server.application(self._dead, self._waiting, self._metrics)
+        runner = await server.serve(app, settings.host, settings.port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._heartbeat.run()),
+                    group.create_task(self.context.events.run()),
+                    group.create_task(self._work(access, ready)),
+                ]
+                await stop.wait()
+                log.info("Stopping")
+                if self._feed is not None:
+                    await asyncio.to_thread(self._feed.stop)
+                tasks[2].cancel()
+                await self.context.events.flush(3.0)
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await runner.cleanup()
+
+    async def _work(self, access: Access, ready: Callable[[], None]) -> None:
+        await self._until_served()
+        if self._settings.bundled:
+            await self._insist("apply the bundled Connectors", self._apply_bundled)
+        await self._insist("list all objects", self._list_all)
+        self._hold_slots()
+        self._feed = Feed(access, self._settings.namespaces, self._on_event, self._served)
+        self._feed.start()
+        ready()
+        log.info("Ready: %d Integrations known", self.context.cache.count("Integration"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._resync())
+
+    async def _until_served(self) -> None:
+        told = False
+        while not await self._served():
+            if not told:
+                log.warning("The CustomResourceDefinitions of towline.dev are not all there yet; waiting for them")
+                told = True
+            await asyncio.sleep(2)
+
+    async def _served(self) -> bool:
+        try:
+            plurals = await self._client.served(OWN[0].api_version)
+        except ApiError as error:
+            log.warning("The API server does not answer (%s); trying again", error)
+            return False
+        return {resource.plural for resource in OWN} <= plurals
+
+    async def _apply_bundled(self) -> None:
+        await apply_bundled(self._client, self._settings.namespaces)
+
+    async def _insist(self, what: str, action: Callable[[], Any]) -> None:
+        wait = 1.0
+        while True:
+            try:
+                await action()
+                return
+            except ApiError as error:
+                log.warning("Could not %s (%s); trying again in %.0f s", what, error, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 30.0)
+
+    async def _list_all(self) -> None:
+        for resource in WATCHED:
+            await self._list(resource)
+
+    async def _list(self, resource: Resource) -> None:
+        """Compare the cache with a full list: what a watch has missed is made up for here."""
+        kind = resource.kind
+        first = kind not in self._listed
+        selector = SELECTOR if resource in (JOBS, PODS) else ""
+        for namespace in (self._settings.namespaces if resource.namespaced else ()) or ("",):
+            items, version = await self._client.list(resource, namespace, selector)
+            present = set()
+            missed = 0
+            for item in items:
+                obj = slim(kind, item)
+                present.add(obj["metadata"]["uid"])
+                missed += self.context.take_in(kind, obj)
+            for ghost in self.context.cache.missing_from(kind, present, version):
+                if not namespace or ghost["metadata"].get("namespace") == namespace:
+                    missed += self.context.take_out(kind, ghost)
+            if missed and not first:
+                self.context.metrics.watch_missed.labels(resource.plural).inc(missed)
+        self._listed.add(kind)
+
+    def _hold_slots(self) -> None:
+        for raw in self.context.cache.all("SyncJob"):
+            status = raw.get("status") or {}
+            if status.get("attempts") and not status.get("completionTime") and not status.get("nextAttemptTime"):
+                self.context.slots.hold(Key("SyncJob", raw["metadata"]["namespace"], raw["metadata"]["name"]))
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311  jitter
+            for resource in WATCHED:
+                try:
+                    await self._list(resource)
+                except ApiError as error:
+                    log.warning("The full list of %s failed: %s", resource.plural, error)
+            self.context.cache.forget_old()
+            self.context.facts.forget_old()
+
+    def _on_event(self, kind: str, change: str, obj: dict[str, Any]) -> None:
+        if change == "DELETED":
+            self.context.take_out(kind, obj)
+        else:
+            self.context.take_in(kind, obj)
+
+    async def _reconcile(self, key: Key) -> datetime | None:
+        again = await reconcile(self.context, key)
+        if self.context.cache.get(*key) is None:
+            self._queue.forget(key)
+        return again
+
+    def _on_error(self, key: Key, _: Exception) -> None:
+        self.context.metrics.errors.labels(key.kind).inc()
+
+    def _dead(self) -> str:
+        if self._heartbeat.lag > server.MAX_LAG_SECONDS:
+            return "the event loop is held up"
+        if self._feed is not None and not self._feed.alive:
+            return "the thread that watches has ended"
+        return ""
+
+    def _waiting(self) -> str:
+        missing = [resource.plural for resource in WATCHED if resource.kind not in self._listed]
+        return f"not listed yet: {', '.join(missing)}" if missing else self._dead()
+
+    def _metrics(self) -> bytes:
+        metrics, slots = self.context.metrics, self.context.slots
+        metrics.active.set(slots.active)
+        metrics.limit.set(slots.limit)
+        metrics.waiting.set(slots.waiting)
+        if self._feed is not None:
+            metrics.watch_restarts.set(self._feed.restarts)
+            for kind, at in list(self._feed.last_event.items()):
+                metrics.last_event.labels(kind).set(at)
+        return metrics.text()
+
+
+async def run(settings: Settings, access: Access, check: Check, version: str) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    quiet_logs()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Client(access, settings.requests_per_second, int(settings.requests_per_second * 2)) as client:
+        await Operator(settings, client, check, version).run(access, stop)
+
+
+__all__ = ["INTEGRATIONS", "Operator", "run"]

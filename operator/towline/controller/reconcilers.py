@@ -1,0 +1,260 @@
+"""From a key to its snapshot, its decision and its actions, for each of the three kinds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from towline.api.conditions import ConditionType, Reason
+from towline.api.explain import explain
+from towline.api.integration import Integration
+from towline.api.syncjob import SyncJob
+from towline.controller.cache import slim
+from towline.controller.context import Context, JobRefusedError, perform, poisoned, refusal
+from towline.controller.queue import Key
+from towline.controller.surroundings import check_integration, names_secrets
+from towline.core import history, names, syncstatus
+from towline.core.actions import Emit, PatchStatus, Slot, earliest
+from towline.core.connectors import problems, reconcile_connector
+from towline.core.facts import Surroundings
+from towline.core.integrations import IntegrationSnapshot, reconcile_integration
+from towline.core.pods import JobFacts, PodFacts, job_facts, newest, pod_facts
+from towline.core.runs import Run, run_of, unfinished
+from towline.core.slots import Request
+from towline.core.syncjobs import SyncSnapshot, reconcile_sync
+from towline.core.validate import Problem, View
+from towline.kube.errors import NotFoundError
+from towline.kube.resources import JOBS
+
+_RECHECK = {
+    Reason.SECRET_NOT_FOUND,
+    Reason.KEY_MISSING,
+    Reason.HOST_NOT_ALLOWED,
+    Reason.CREDENTIALS_REJECTED,
+    Reason.CONFIG_INVALID,
+    Reason.PERMISSION_DENIED,
+}
+_START_SECONDS = 5.0  # how old a Secret's facts may be when a run starts
+_ORDER = {"Manual": 0, "Webhook": 0, "CredentialsRotated": 1, "SpecChange": 1, "Schedule": 2}
+
+
+async def reconcile(context: Context, key: Key) -> datetime | None:
+    """Bring one object a step further; returns when to look at it again."""
+    started = time.perf_counter()
+    try:
+        raw = context.cache.get(*key)
+        if raw is None:
+            _forget(context, key)
+            return None
+        return await _BY_KIND[key.kind](context, key, raw)
+    except NotFoundError:
+        return None  # deleted while we worked on it
+    finally:
+        context.metrics.reconcile.labels(key.kind).observe(time.perf_counter() - started)
+
+
+async def _connector(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+    uid, generation = raw["metadata"]["uid"], int(raw["metadata"].get("generation") or 1)
+    checked, wrong = context.verdicts.get(uid, (0, []))
+    if checked != generation:
+        # Compiling parses hundreds of expressions: off the loop, so that nobody waits for it.
+        wrong = await asyncio.to_thread(problems, raw, context.check)
+        context.verdicts[uid] = (generation, wrong)
+    users = len(context.cache.group("Integration", "", key.name))
+    decision = reconcile_connector(raw, wrong, users, context.clock())
+    await perform(context, key.kind, raw, decision.actions)
+    return decision.look_again
+
+
+async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+    now = context.clock()
+    try:
+        integration = Integration.model_validate(raw)
+    except ValidationError as error:
+        status = poisoned(raw, explain(error), ConditionType.READY, now)
+        await perform(context, key.kind, raw, [PatchStatus(status)])
+        return None
+    attention = _needs_attention(raw)
+    settings = context.settings
+    max_age = (settings.secret_recheck_seconds if attention else settings.secret_check_seconds) * 0.9
+    checked, around = await check_integration(context, raw, integration, max_age)
+    runs = _runs(context, key.namespace, key.name)
+    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs), now)
+    after = await perform(context, key.kind, raw, decision.actions)
+    again = decision.look_again
+    if names_secrets(integration, context) and checked is not None:
+        pause = settings.secret_recheck_seconds if _needs_attention(after) else settings.secret_check_seconds
+        again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
+    return again
+
+
+def _needs_attention(raw: dict[str, Any]) -> bool:
+    conditions = (raw.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Stalled" and one.get("reason") in _RECHECK for one in conditions)
+
+
+async def _syncjob(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+    try:
+        return await _advance(context, key, raw)
+    except Exception:
+        # A SyncJob that cannot be handled must not stand at the head of the queue for slots.
+        if not _running(raw):
+            _give_back(context, key)
+        raise
+
+
+async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+    now = context.clock()
+    try:
+        sync = SyncJob.model_validate(raw)
+    except ValidationError as error:
+        status = poisoned(raw, explain(error), ConditionType.SUCCEEDED, now)
+        await perform(context, key.kind, raw, [PatchStatus(status)])
+        return None
+    if _running(raw):
+        context.slots.hold(key)
+    snapshot = await _snapshot(context, key, raw, sync)
+    decision = reconcile_sync(snapshot, now, context.settings.runs)
+    if decision.slot is Slot.WANT and context.slots.ask(_request(key, sync)):
+        snapshot = await _snapshot(context, key, raw, sync)
+        decision = reconcile_sync(snapshot, context.clock(), context.settings.runs)
+    try:
+        await perform(context, key.kind, raw, decision.actions)
+    except JobRefusedError as error:
+        text = refusal(error.cause, key.namespace)
+        status = syncstatus.waiting(sync, Reason.PENDING, text, now)
+        await perform(context, key.kind, raw, [PatchStatus(status), Emit("Warning", "JobRefused", text)])
+        _give_back(context, key)
+        raise error.cause from None
+    if decision.slot is Slot.HOLD:
+        _wake_next(context)
+    elif decision.slot is Slot.RELEASE:
+        _give_back(context, key)
+    return decision.look_again
+
+
+async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJob) -> SyncSnapshot:
+    parent = context.cache.get("Integration", key.namespace, sync.spec.integration_ref.name)
+    integration: Integration | None = None
+    checked: View | Problem | None = None
+    around = Surroundings()
+    finished = bool(sync.status and sync.status.completion_time)
+    if parent is not None and not parent["metadata"].get("deletionTimestamp"):
+        try:
+            integration = Integration.model_validate(parent)
+        except ValidationError as error:
+            checked = Problem(Reason.INVALID_SPEC, "; ".join(explain(error)[:3]))
+    if integration is not None and not finished:
+        starting = not _running(raw)
+        age = _START_SECONDS if starting else context.settings.secret_check_seconds
+        checked, around = await check_integration(context, parent or {}, integration, age)
+    runs = _runs(context, key.namespace, sync.spec.integration_ref.name)
+    open_runs = unfinished(runs)
+    jobs = _jobs(context, key)
+    if _running(raw) and sync.status and sync.status.attempts not in jobs:
+        await _look_for_job(context, key, sync.status.attempts or 1, jobs)
+    ahead = open_runs[0].name if open_runs and open_runs[0].name != key.name else ""
+    replace = integration is not None and integration.spec.concurrency_policy == "Replace"
+    newer = max(open_runs, key=lambda run: (run.created, run.name), default=None) if replace else None
+    replaced_by = (
+        newer.name if newer is not None and newer.name != key.name and _is_newer(newer, open_runs, key) else ""
+    )
+    return SyncSnapshot(
+        sync=sync,
+        integration=integration,
+        checked=checked,
+        around=around,
+        jobs=jobs,
+        pods=_pods(context, key),
+        ahead="" if replaced_by else ahead,
+        replaced_by=replaced_by,
+        slot=context.slots.holds(key),
+        keep_failed_job=history.newest_failed(runs) in ("", key.name),
+    )
+
+
+def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:
+    mine = next((run for run in open_runs if run.name == key.name), None)
+    return mine is not None and (other.created, other.name) > (mine.created, mine.name)
+
+
+async def _look_for_job(context: Context, key: Key, attempt: int, jobs: dict[int, JobFacts]) -> None:
+    """Ask for a Job that the cache does not have, before it is taken for lost."""
+    try:
+        found = slim("Job", await context.client.get(JOBS, key.namespace, names.job(key.name, attempt)))
+    except NotFoundError:
+        return
+    context.cache.put("Job", found)
+    jobs[attempt] = job_facts(found)
+
+
+def _jobs(context: Context, key: Key) -> dict[int, JobFacts]:
+    found = {}
+    for job in context.cache.group("Job", key.namespace, key.name):
+        attempt = names.attempt_of(job["metadata"]["name"], key.name)
+        if attempt is not None:
+            found[attempt] = job_facts(job)
+    return found
+
+
+def _pods(context: Context, key: Key) -> dict[int, PodFacts]:
+    by_attempt: dict[int, list[PodFacts]] = {}
+    present = [(pod, False) for pod in context.cache.group("Pod", key.namespace, key.name)]
+    departed = [(pod, True) for pod in context.cache.departed(key.namespace, key.name)]
+    for pod, gone in present + departed:
+        job = (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", "")
+        attempt = names.attempt_of(job, key.name)
+        if attempt is not None:
+            by_attempt.setdefault(attempt, []).append(pod_facts(pod, gone))
+    chosen = {attempt: newest(pods) for attempt, pods in by_attempt.items()}
+    return {attempt: pod for attempt, pod in chosen.items() if pod is not None}
+
+
+def _runs(context: Context, namespace: str, integration: str) -> tuple[Run, ...]:
+    runs = []
+    for raw in context.cache.group("SyncJob", namespace, integration):
+        if raw["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            runs.append(run_of(SyncJob.model_validate(raw)))
+        except ValidationError:
+            continue  # it has its own status, and must not stop its siblings
+    return tuple(runs)
+
+
+def _running(raw: dict[str, Any]) -> bool:
+    status = raw.get("status") or {}
+    return bool(status.get("attempts")) and not status.get("completionTime") and not status.get("nextAttemptTime")
+
+
+def _request(key: Key, sync: SyncJob) -> Request:
+    return Request(key, (key.namespace, sync.spec.integration_ref.name), _ORDER.get(sync.spec.trigger, 2))
+
+
+def _give_back(context: Context, key: Key) -> None:
+    context.slots.release(key)
+    _wake_next(context)
+
+
+def _wake_next(context: Context) -> None:
+    following = context.slots.next_in_line()
+    if isinstance(following, Key):
+        context.enqueue(following)
+
+
+def _forget(context: Context, key: Key) -> None:
+    if key.kind == "SyncJob":
+        _give_back(context, key)
+    elif key.kind == "Integration":
+        context.metrics.forget(key.namespace, key.name)
+    elif key.kind == "Connector":
+        present = {one["metadata"]["uid"] for one in context.cache.all("Connector")}
+        context.verdicts = {uid: verdict for uid, verdict in context.verdicts.items() if uid in present}
+
+
+_BY_KIND = {"Connector": _connector, "Integration": _integration, "SyncJob": _syncjob}

@@ -1,0 +1,57 @@
+"""What the metrics tell of each Integration, read from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from towline.api.integration import Schedule
+from towline.controller.cache import Cache
+from towline.core import times
+from towline.core.schedule import ScheduleError, gap, timetable
+from towline.metrics import IntegrationSample
+
+_SOME_DAY = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def samples(cache: Cache) -> Iterator[IntegrationSample]:
+    """One sample per Integration. One that cannot be read is left out; it never spoils the others."""
+    for raw in cache.all("Integration"):
+        try:
+            yield _sample(cache, raw)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+
+
+def _sample(cache: Cache, raw: dict[str, Any]) -> IntegrationSample:
+    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
+    connector = spec["connectorRef"]["name"]
+    found = cache.get("Connector", "", connector) or {}
+    last = times.moment(status.get("lastSuccessfulTime"))
+    schedule = spec.get("schedule") or {}
+    return IntegrationSample(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        connector=connector,
+        category=str(found.get("spec", {}).get("category", "")),
+        conditions=tuple((one["type"], one["status"], one["reason"]) for one in status.get("conditions") or []),
+        suspended=bool(spec.get("suspend")),
+        last_success=last.timestamp() if last else None,
+        interval=_interval(schedule.get("cron"), schedule.get("timeZone"), schedule.get("interval")),
+        failures=int(status.get("consecutiveFailures") or 0),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _interval(cron: str | None, zone: str | None, interval: str | None) -> float | None:
+    """Seconds between two runs. One day stands for all, so that the value does not move with the calendar."""
+    if not cron and not interval:
+        return None
+    try:
+        return gap(timetable(Schedule(cron=cron, time_zone=zone, interval=interval), ""), _SOME_DAY).total_seconds()
+    except (ScheduleError, ValidationError):
+        return None

@@ -1,0 +1,209 @@
+"""A thin client of the API server on aiohttp: what the operator needs of it, limited and retried."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import orjson
+
+from towline.kube.access import Access
+from towline.kube.bucket import Bucket
+from towline.kube.errors import ApiError, NotFoundError, UnavailableError, error_for
+from towline.kube.resources import JOBS, Resource
+
+FIELD_MANAGER = "towline"
+_TRIES = 5
+_MAX_RETRY_AFTER = 30.0
+_PAGE = 500
+
+
+class Client:
+    """Requests to one API server. Every call waits for a token, and is repeated when the server is unavailable."""
+
+    def __init__(self, access: Access, rate: float = 50.0, burst: int = 100) -> None:
+        self._access = access
+        self._bucket = Bucket(rate, burst)
+        self._jobs = Bucket(rate, burst)  # of its own, so that a burst of status writes does not hold up Jobs
+        self._session: aiohttp.ClientSession | None = None
+        self.requests = 0
+
+    async def __aenter__(self) -> Client:
+        connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=64)
+        timeout = aiohttp.ClientTimeout(total=60, connect=10)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object. Raises NotFoundError."""
+        return await self._call("GET", resource, namespace, name)
+
+    async def get_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object without its content: the API server leaves data out."""
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        return await self._call("GET", resource, namespace, name, accept=accept)
+
+    async def list(
+        self, resource: Resource, namespace: str = "", selector: str = ""
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects, read consistently and in pages, and the resourceVersion of the list."""
+        items: list[dict[str, Any]] = []
+        token, version = "", ""
+        while True:
+            query = {"limit": str(_PAGE)}
+            if selector:
+                query["labelSelector"] = selector
+            if token:
+                query["continue"] = token
+            try:
+                page = await self._call("GET", resource, namespace, query=query)
+            except ApiError as error:
+                if error.status != 410 or not token:  # the pages expired while they were read
+                    raise
+                items, token = [], ""
+                continue
+            items += page.get("items") or []
+            version = page["metadata"].get("resourceVersion", version)
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return items, version
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The created object. Raises AlreadyExistsError, also when an earlier try came through unheard."""
+        return await self._call("POST", resource, namespace, body=body)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object; one that is gone already is fine."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        try:
+            await self._call("DELETE", resource, namespace, name, body=body)
+        except NotFoundError:
+            return
+
+    async def apply(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        subresource: str = "",
+        manager: str = FIELD_MANAGER,
+    ) -> dict[str, Any]:
+        """Server-side apply. With metadata.resourceVersion in the body, a changed object answers ConflictError."""
+        return await self._call(
+            "PATCH",
+            resource,
+            namespace,
+            name,
+            subresource,
+            body=body,
+            query={"fieldManager": manager, "force": "true", "fieldValidation": "Strict"},
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def merge(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A JSON merge patch."""
+        return await self._call(
+            "PATCH", resource, namespace, name, body=body, content_type="application/merge-patch+json"
+        )
+
+    async def served(self, api_version: str) -> set[str]:
+        """The plural names that the API server serves in a group version; none while the group is absent."""
+        try:
+            answer = await self._request("GET", f"/apis/{api_version}", f"discover {api_version}")
+        except NotFoundError:
+            return set()
+        return {entry["name"] for entry in answer.get("resources") or [] if "/" not in entry["name"]}
+
+    async def _call(
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str = "",
+        name: str = "",
+        subresource: str = "",
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        place = "/".join(part for part in (namespace, name) if part)
+        action = f"{verb} {resource.plural} {place}".strip()
+        bucket = self._jobs if resource is JOBS else self._bucket
+        tries = 0
+        while True:
+            await bucket.take()
+            try:
+                return await self._request(
+                    verb, resource.path(namespace, name, subresource), action, body, query, content_type, accept
+                )
+            except UnavailableError as error:
+                tries += 1
+                if tries >= _TRIES:
+                    raise
+                await asyncio.sleep(_delay(tries, error))
+
+    async def _request(
+        self,
+        verb: str,
+        path: str,
+        action: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "towline-operator"}
+        if token := self._access.token():
+            headers["Authorization"] = f"Bearer {token}"
+        data = orjson.dumps(body) if body is not None else None
+        self.requests += 1
+        try:
+            async with self._session.request(
+                verb, self._access.server + path, data=data, params=query, headers=headers, allow_redirects=False
+            ) as answer:
+                raw = await answer.read()
+                if answer.status < 300:
+                    found: dict[str, Any] = orjson.loads(raw)
+                    return found
+                error = error_for(action, answer.status, _reason(raw))
+                error.retry_after = _seconds(answer.headers.get("Retry-After"))
+                raise error
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as failure:
+            raise UnavailableError(action, 0, type(failure).__name__) from None
+
+
+def _reason(raw: bytes) -> str:
+    try:
+        status = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return ""
+    reason = status.get("reason") if isinstance(status, dict) else None
+    return reason if isinstance(reason, str) and reason.isalnum() and len(reason) < 64 else ""
+
+
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header and header.isdigit() else None
+
+
+def _delay(tries: int, error: UnavailableError) -> float:
+    backoff: float = min(0.2 * 2**tries, 5.0) * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
+    return max(backoff, min(error.retry_after or 0.0, _MAX_RETRY_AFTER))

@@ -1,0 +1,161 @@
+"""Prometheus metrics. Gauges of Integrations are made at each scrape from their status, so they neither get lost
+at a restart nor outlive their object; what happens is counted as it happens.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from towline.contract import RunResult
+
+_SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
+
+
+@dataclass(frozen=True)
+class IntegrationSample:
+    """What the metrics tell of one Integration."""
+
+    namespace: str
+    name: str
+    connector: str
+    category: str
+    conditions: tuple[tuple[str, str, str], ...]
+    """Type, status, reason."""
+    suspended: bool
+    last_success: float | None
+    interval: float | None
+    failures: int
+
+
+class _Integrations(Collector):
+    """Makes the gauges of all Integrations anew at each scrape."""
+
+    def __init__(self, samples: Callable[[], Iterable[IntegrationSample]]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Metric]:
+        place = ["namespace", "integration"]
+        info = GaugeMetricFamily(
+            "towline_integration_info", "Integrations, to join with", labels=[*place, "connector", "category"]
+        )
+        condition = GaugeMetricFamily(
+            "towline_integration_condition",
+            "Conditions; 1 for the status that holds",
+            labels=[*place, "type", "status"],
+        )
+        stalled = GaugeMetricFamily(
+            "towline_integration_stalled", "Integrations that wait for a person, by reason", labels=[*place, "reason"]
+        )
+        suspended = GaugeMetricFamily("towline_integration_suspended", "1 while suspended", labels=place)
+        success = GaugeMetricFamily(
+            "towline_integration_last_success_timestamp_seconds", "When the last sync succeeded", labels=place
+        )
+        interval = GaugeMetricFamily(
+            "towline_integration_expected_interval_seconds", "Time between two scheduled syncs", labels=place
+        )
+        failures = GaugeMetricFamily(
+            "towline_integration_consecutive_failures", "Failed syncs since the last success", labels=place
+        )
+        for sample in self._samples():
+            where = [sample.namespace, sample.name]
+            info.add_metric([*where, sample.connector, sample.category], 1)
+            suspended.add_metric(where, float(sample.suspended))
+            failures.add_metric(where, sample.failures)
+            if sample.last_success is not None:
+                success.add_metric(where, sample.last_success)
+            if sample.interval is not None:
+                interval.add_metric(where, sample.interval)
+            for type_, status, reason in sample.conditions:
+                # Three series for Ready, one for the others: enough to alert on, a third of the series.
+                statuses = ("True", "False", "Unknown") if type_ == "Ready" else ("True",)
+                for each in statuses:
+                    condition.add_metric([*where, type_, each], float(status == each))
+                if type_ == "Stalled" and status == "True":
+                    stalled.add_metric([*where, reason], 1)
+        yield from (info, condition, stalled, suspended, success, interval, failures)
+
+
+class Metrics:
+    """All metrics of one operator process, in a registry of its own."""
+
+    def __init__(self, samples: Callable[[], Iterable[IntegrationSample]], version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_Integrations(samples))
+        registry = self.registry
+        build = Gauge("towline_build_info", "The running version", ["version", "python"], registry=registry)
+        build.labels(version, platform.python_version()).set(1)
+        self.runs = Counter(
+            "towline_sync_runs",
+            "SyncJobs that ended",
+            ["namespace", "integration", "trigger", "reason"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "towline_sync_duration_seconds", "From start to end", ["connector"], buckets=_SECONDS, registry=registry
+        )
+        self.queued = Histogram(
+            "towline_sync_queue_seconds", "From creation to start", ["connector"], buckets=_SECONDS, registry=registry
+        )
+        self.records = Counter(
+            "towline_sync_records",
+            "Records by what became of them",
+            ["namespace", "integration", "stream", "operation"],
+            registry=registry,
+        )
+        self.upstream = Counter(
+            "towline_upstream_requests", "Requests to vendors", ["connector", "code"], registry=registry
+        )
+        self.missed = Counter(
+            "towline_sync_missed", "Scheduled syncs that never started", ["namespace", "integration"], registry=registry
+        )
+        self.active = Gauge("towline_sync_active", "SyncJobs that run", registry=registry)
+        self.limit = Gauge("towline_sync_limit", "SyncJobs that may run at once", registry=registry)
+        self.waiting = Gauge("towline_sync_queued", "SyncJobs that wait for a slot", registry=registry)
+        self.reconcile = Histogram(
+            "towline_reconcile_duration_seconds",
+            "Time to reconcile one object",
+            ["kind"],
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+            registry=registry,
+        )
+        self.errors = Counter("towline_reconcile_errors", "Reconciliations that failed", ["kind"], registry=registry)
+        self.last_event = Gauge(
+            "towline_watch_last_event_timestamp_seconds", "Last event of a watch", ["resource"], registry=registry
+        )
+        self.watch_missed = Counter(
+            "towline_watch_missed", "Changes that only a full list showed", ["resource"], registry=registry
+        )
+        self.watch_restarts = Gauge("towline_watch_restarts", "Times that watching was started anew", registry=registry)
+
+    def count_result(
+        self, namespace: str, integration: str, connector: str, result: RunResult, known: set[str]
+    ) -> None:
+        """Count what an attempt read and asked. Streams that the Connector does not have are not counted."""
+        for stream in result.streams:
+            if stream.name not in known:
+                continue
+            for operation in ("read", "upserted", "deleted", "rejected"):
+                if amount := getattr(stream, operation):
+                    self.records.labels(namespace, integration, stream.name, operation).inc(amount)
+        for code, amount in result.http.items():
+            if code in ("2xx", "3xx", "4xx", "5xx", "429") and amount > 0:
+                self.upstream.labels(connector, code).inc(amount)
+
+    def forget(self, namespace: str, integration: str) -> None:
+        """Drop the counters of an Integration that was deleted."""
+        for counter in (self.runs, self.records, self.missed):
+            for labels in [sample.labels for metric in counter.collect() for sample in metric.samples]:
+                if labels["namespace"] == namespace and labels["integration"] == integration:
+                    names = ("trigger", "reason") if counter is self.runs else ("stream", "operation")
+                    more = [labels[name] for name in names if name in labels]
+                    counter.remove(namespace, integration, *more)
+
+    def text(self) -> bytes:
+        """The page that Prometheus reads."""
+        return generate_latest(self.registry)
