@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urljoin
 
 from towline.api.manifest import Paginate
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Reply, with_query
-from towline_connectors.engine.errors import SchemaMismatch
+from towline_connectors.engine.errors import SchemaMismatch, Unreachable
 from towline_connectors.engine.http import origin
 from towline_connectors.engine.values import Mismatch
 
 DEFAULT_SIZE = 100
+MAX_STEPS_BACK = 20  # of one stream, while its rows move
 _LINK = re.compile(r'<([^>]*)>\s*((?:;\s*[\w*]+\s*=\s*(?:"[^"]*"|[^",;]+)\s*)*)')
 _REL = re.compile(r'rel\s*=\s*"?([^";]+)"?')
 
@@ -51,6 +53,8 @@ class Pager:
         self._page = 1 if self._spec.start is None else self._spec.start
         self._token: Any = None
         self._before: list[Any] | None = None
+        self._tail: list[Any] = []
+        self._steps_back = 0
         self._from = expressions.compile_expression(self._spec.from_) if self._spec.from_ else None
         total = self._spec.total
         self._total_header = total[7:].strip().lower() if total and total.lower().startswith("header:") else None
@@ -130,14 +134,16 @@ class Pager:
 
     def _count_on(self, turn: Turn) -> Call | None:
         total = self._known_total(turn)
+        got = len(turn.records)
         if self._spec.kind == "Page":
             seen = (self._page - (1 if self._spec.start is None else self._spec.start) + 1) * self._size
         else:
-            seen = self._offset + self._size
-        # Some systems leave out rows that the account may not see and still count them: the total decides.
-        if (seen >= total) if total is not None else len(turn.records) < self._size:
+            # Some systems give less than asked for, or leave out rows that the account may not see; to count on
+            # by what came misses nothing, and a page of which nothing is left is passed over as a whole.
+            seen = self._offset + (got if total is not None and got else self._size)
+        if (seen >= total) if total is not None else got < self._size:
             return None
-        if turn.records and turn.records == self._before:
+        if got and turn.records == self._before:
             raise SchemaMismatch(
                 f"{turn.call.shown} answers with the same page again; it does not heed the page asked for."
             )
@@ -148,16 +154,38 @@ class Pager:
         anchor = self._last_cursor(turn)
         if anchor is not None and anchor != self._anchor and self._anchored is not None:
             self._anchor, self._offset = anchor, 0
+            self._before, self._tail = None, []  # a page of rows of one second comes back the same from its new anchor
             call = self._anchored(anchor)
         else:
-            self._offset += self._size
+            self._offset += self._step(turn, seen - self._offset)
             call = turn.call
         return replace(call, url=with_query(call.url, self._position()))
 
+    def _step(self, turn: Turn, ahead: int) -> int:
+        """How far to the next offset. Where many rows share one cursor value they are counted through, and those that
+        move away meanwhile draw later ones forward: so pages overlap, and a page that does not meet the one before
+        is followed by an earlier one. What is read twice does no harm."""
+        if not self._spec.reanchor or not turn.records:
+            return ahead
+        if self._tail and self._offset and not any(record in turn.records for record in self._tail):
+            self._steps_back += 1
+            if self._steps_back > MAX_STEPS_BACK:
+                raise Unreachable(f"{turn.call.shown} changes faster than it can be read; try at a quieter time.")
+            self._before = None
+            return -min(self._size, self._offset)
+        overlap = ahead // 10
+        self._tail = turn.records[-overlap:] if overlap else []
+        return ahead - overlap
+
     def _last_cursor(self, turn: Turn) -> str | None:
+        """The cursor to begin anew at; None if this page does not come in the cursor's order."""
         if not self._spec.reanchor or self._cursor_of is None or not turn.records:
             return None
         try:
-            return self._cursor_of(turn.records[-1])
+            found = [self._cursor_of(record) for record in turn.records]
         except Mismatch:
             return None
+        cursors = [cursor for cursor in found if cursor is not None]
+        if len(cursors) < len(found) or any(a > b for a, b in pairwise(cursors)):
+            return None
+        return cursors[-1]

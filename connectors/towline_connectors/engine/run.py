@@ -19,7 +19,7 @@ from typing import Any
 
 from towline.api.conditions import Reason
 from towline.contract import Plan, RunResult, StreamResult
-from towline_connectors.engine import interpolate, window
+from towline_connectors.engine import expressions, interpolate, window
 from towline_connectors.engine.compile import Compiled, CompiledStream, compile_plan
 from towline_connectors.engine.errors import (
     ConfigInvalid,
@@ -121,10 +121,12 @@ def run(
     stop: Stop | None = None,
     ca_bundle: str | None = None,
     proxy: str | None = None,
+    reroute: str | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> RunResult:
     """Carry out a plan. `secrets` has the credentials by key; `sink` may be None in mode Check.
 
+    `reroute` (http://HOST:PORT) takes all requests instead of the hosts that they name, for replays.
     `progress` is called from another thread. Expected failures and bugs alike come back as the result's reason."""
     runner = _Runner(
         plan,
@@ -134,6 +136,7 @@ def run(
         stop or Stop(),
         ca_bundle,
         proxy,
+        reroute,
         clock,
     )
     ended = _Ended()
@@ -170,6 +173,7 @@ class _Runner:
     stop: Stop
     ca_bundle: str | None
     proxy: str | None
+    reroute: str | None
     clock: Callable[[], datetime]
     session: Session | None = None
 
@@ -200,6 +204,7 @@ class _Runner:
             allowed_hosts=tuple(self.plan.allowed_hosts),
             ca_bundle=self.ca_bundle,
             proxy=self.proxy,
+            reroute=self.reroute,
             deadline=deadline,
             progress=lambda message: self.progress(Progress("", note=message)),
         )
@@ -347,15 +352,13 @@ def _of(stream: CompiledStream, ended: _Ended) -> _Counted:
 
 
 def _cursor_of(stream: CompiledStream) -> Callable[[Any], str | None]:
-    tree = stream.map.cursor
-    if tree is None:
+    expression = stream.spec.sync.cursor
+    if stream.map.cursor is None or expression is None:
         return lambda _record: None
-    from towline_connectors.engine import expressions
-
-    convert = cursor_value(stream.map.cursor_kind)
+    convert, cursor = cursor_value(stream.map.cursor_kind), expressions.compile_expression(expression)
 
     def cursor_of(record: Any) -> str | None:
-        found = convert(expressions.interpret(tree, record))
+        found = convert(cursor(record))
         return None if found is None else window.render(str(found), stream.spec.sync)
 
     return cursor_of

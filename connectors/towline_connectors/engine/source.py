@@ -88,5 +88,6 @@ class Setup:
     allowed_hosts: tuple[str, ...]  # credentials go nowhere else; "*.example.com" matches below example.com
     ca_bundle: str | None = None  # path of a PEM file of private CAs, added to the system's
     proxy: str | None = None  # http://[user:password@]host:port, for HTTPS to vendors
+    reroute: str | None = None  # http://HOST:PORT that takes all requests, for replays
     deadline: float = float("inf")  # time.monotonic() when the run has to have stopped
     progress: Callable[[str], None] = lambda _message: None  # a sentence for the log: waiting, retrying …
