@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.cluster import choice, lifecycle
+from tests.cluster.binaries import CONTROL_PLANE, is_built
 from tests.cluster.images import IMAGES, TOWLINE, build_image
 from tests.cluster.kubectl import kubectl
 from tests.cluster.record import Record, load_all
@@ -59,7 +60,9 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield running.kubeconfig
         return
     machine = choice.look_at_machine()
-    with _running("-api", "control-plane" if machine.linux else "auto") as cluster:
+    # Where kind can be had, building an API server of our own would be the slower way.
+    own = machine.linux and (machine.container_engine is None or all(map(is_built, CONTROL_PLANE)))
+    with _running("-api", "control-plane" if own else "auto") as cluster:
         yield cluster.kubeconfig
 
 

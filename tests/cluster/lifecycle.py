@@ -74,19 +74,23 @@ def down(name: str = DEFAULT_NAME) -> bool:
     ClusterError names what could not be removed; its record then stays, so that `down` can be tried again.
     """
     check_name(name)
+    folder = cluster_folder(name)
     with _cluster_lock(name):
         record = load(name)
-        if record is None:
-            shutil.rmtree(cluster_folder(name), ignore_errors=True)
-            return False
-        with step(f"taking down {name}"):
-            if record.provider == "kind":
-                kind.down(record)
-            else:
-                _stop(record)
-            shutil.rmtree(record.folder)
-    cluster_folder(name).with_suffix(".lock").unlink(missing_ok=True)
-    return True
+        if record is not None:
+            with step(f"taking down {name}"):
+                if record.provider == "kind":
+                    kind.down(record)
+                else:
+                    _stop(record)
+                shutil.rmtree(folder)
+        else:
+            # Without a readable record there may still be processes, and each of those has its own.
+            for file in (folder / "run").glob("*.stat"):
+                processes.stop(file)
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+    return record is not None
 
 
 def status(record: Record) -> dict[str, str]:

@@ -15,7 +15,6 @@ NODE_TOOLS = {
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "iptables": "iptables",
     "ip": "iproute2",
-    "conntrack": "conntrack",
     "nsenter": "util-linux",
     "openssl": "openssl",
 }
