@@ -14,12 +14,18 @@ class Condition(Model):
     type: str = Field(
         max_length=316,
         pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+        description="What it speaks of.",
     )
-    status: Literal["True", "False", "Unknown"]
-    reason: str = Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
-    message: str = Field(max_length=32768)
-    observed_generation: int | None = Field(default=None, ge=0)
-    last_transition_time: Time
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        description="Why, in one word; alerts match on it.",
+    )
+    message: str = Field(max_length=32768, description="Why, in a sentence, and what to do.")
+    observed_generation: int | None = Field(default=None, ge=0, description="Generation of the spec that it speaks of.")
+    last_transition_time: Time = Field(description="When its status last changed.")
 
 
 class ConditionType(StrEnum):

@@ -29,44 +29,68 @@ class Image(Model):
 
     rules: ClassVar = (Rule("has(self.tag) || has(self.digest)", "give a tag or, better, a digest"),)
 
-    repository: str = Field(min_length=1, max_length=255)
-    tag: str | None = Field(default=None, min_length=1, max_length=128)
-    digest: str | None = Field(default=None, max_length=80, pattern=forms.DIGEST)
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    repository: str = Field(min_length=1, max_length=255, description="For example ghcr.io/acme/towline-connectors.")
+    tag: str | None = Field(
+        default=None, min_length=1, max_length=128, description="Tag of the image; a digest is better, it cannot move."
+    )
+    digest: str | None = Field(
+        default=None, max_length=80, pattern=forms.DIGEST, description="sha256: and 64 hexadecimal digits."
+    )
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="IfNotPresent", description="When the node pulls it."
+    )
 
 
 class CredentialKey(Model):
     """One value that the Integration's Secret has to hold."""
 
-    key: str = Field(max_length=63, pattern=forms.CREDENTIAL_KEY)
-    title: str | None = Field(default=None, max_length=80)
-    description: str | None = Field(default=None, max_length=500)
+    key: str = Field(
+        max_length=63,
+        pattern=forms.CREDENTIAL_KEY,
+        description="Name of the value: ${secret.KEY} in the manifest, and the key in the Secret.",
+    )
+    title: str | None = Field(default=None, max_length=80, description="What the vendor calls it.")
+    description: str | None = Field(
+        default=None, max_length=500, description="Where to get it and which rights it needs."
+    )
     optional: bool | None = Field(default=None, description="The Secret may lack this key.")
 
 
 class Limits(Model):
-    max_concurrent_syncs: int | None = Field(default=None, ge=1, le=1000)
+    max_concurrent_syncs: int | None = Field(
+        default=None, ge=1, le=1000, description="Syncs of this connector that may run at once, in the whole cluster."
+    )
 
 
 class Resources(Model):
-    requests: dict[str, Quantity] | None = Field(default=None, max_length=8)
-    limits: dict[str, Quantity] | None = Field(default=None, max_length=8)
+    requests: dict[str, Quantity] | None = Field(
+        default=None, max_length=8, description="What the pod is given for sure, for example cpu: 100m, memory: 256Mi."
+    )
+    limits: dict[str, Quantity] | None = Field(default=None, max_length=8, description="What the pod may not exceed.")
 
 
 class Defaults(Model):
-    active_deadline_seconds: int | None = Field(default=None, ge=60, le=604800)
-    resources: Resources | None = None
+    active_deadline_seconds: int | None = Field(
+        default=None, ge=60, le=604800, description="How long one attempt may take."
+    )
+    resources: Resources | None = Field(default=None, description="CPU and memory of the pod.")
 
 
 class LabelSelectorRequirement(Model):
-    key: str = Field(max_length=317)
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: list[Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=64)
+    key: str = Field(max_length=317, description="Label that it speaks of.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How values are meant.")
+    values: list[Annotated[str, Field(max_length=63)]] | None = Field(
+        default=None, max_length=64, description="Values, with In and NotIn."
+    )
 
 
 class LabelSelector(Model):
-    match_labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=16)
-    match_expressions: list[LabelSelectorRequirement] | None = Field(default=None, max_length=16)
+    match_labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
+        default=None, max_length=16, description="Labels that a namespace must have."
+    )
+    match_expressions: list[LabelSelectorRequirement] | None = Field(
+        default=None, max_length=16, description="Conditions on labels; all must hold."
+    )
 
 
 class AllowedNamespaces(Model):
@@ -78,8 +102,12 @@ class AllowedNamespaces(Model):
         ),
     )
 
-    from_: Literal["All", "Selector"] = Field(default="All", alias="from")
-    selector: LabelSelector | None = None
+    from_: Literal["All", "Selector"] = Field(
+        default="All", alias="from", description="All namespaces, or those that selector selects."
+    )
+    selector: LabelSelector | None = Field(
+        default=None, description="Labels of the namespaces that may use this connector."
+    )
 
 
 class ConnectorSpec(Model):
@@ -122,47 +150,76 @@ class ConnectorSpec(Model):
         ),
     )
 
-    title: str = Field(min_length=1, max_length=80)
-    vendor: str | None = Field(default=None, min_length=1, max_length=80)
+    title: str = Field(min_length=1, max_length=80, description="Name of the product, as people know it.")
+    vendor: str | None = Field(default=None, min_length=1, max_length=80, description="Who makes it.")
     version: str = Field(
         max_length=40,
         pattern=forms.SEMANTIC_VERSION,
         description="Version of this manifest.",
     )
-    description: str | None = Field(default=None, max_length=1000)
-    category: Category
-    stage: Stage = "Alpha"
+    description: str | None = Field(default=None, max_length=1000, description="What this connector reads and does.")
+    category: Category = Field(description="Kind of product.")
+    stage: Stage = Field(default="Alpha", description="How far this connector is tried.")
     documentation_url: str | None = Field(
-        default=None, alias="documentationURL", max_length=512, pattern=forms.HTTPS_URL
+        default=None,
+        alias="documentationURL",
+        max_length=512,
+        pattern=forms.HTTPS_URL,
+        description="The vendor's page about this API.",
     )
     capabilities: list[Capability] = Field(
-        min_length=1, max_length=3, json_schema_extra={"x-kubernetes-list-type": "set"}
+        min_length=1,
+        max_length=3,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Pull reads streams, Push runs actions, Webhook takes deliveries.",
     )
     image: Image | None = Field(default=None, description="Only for Python code outside Towline's own image.")
-    entrypoint: str | None = Field(default=None, max_length=128, pattern=forms.PYTHON_NAME)
-    credentials: list[CredentialKey] | None = listmap("key", max_length=32)
+    entrypoint: str | None = Field(
+        default=None,
+        max_length=128,
+        pattern=forms.PYTHON_NAME,
+        description="Python module, where the manifest language does not suffice.",
+    )
+    credentials: list[CredentialKey] | None = listmap(
+        "key", max_length=32, description="Values that the Integration's Secret has to hold."
+    )
     config_schema: FreeObject | None = Field(default=None, description="JSON schema of Integration.spec.config.")
     egress: list[Annotated[str, Field(min_length=1, max_length=253)]] | None = listset(
         max_length=32,
         description="Hosts that this connector talks to. An entry that contains ${config.…} is the user's"
         " choice: the Integration's Secret has to allow it in the annotation towline.dev/allowed-hosts.",
     )
-    http: Http | None = None
-    ldap: Directory | None = None
-    health: Health | None = None
-    streams: list[Stream] | None = listmap("name", max_length=50)
+    http: Http | None = Field(default=None, description="How to speak with an HTTP API.")
+    ldap: Directory | None = Field(default=None, description="How to speak with an LDAP directory.")
+    health: Health | None = Field(
+        default=None,
+        description="The cheapest call that proves the credentials. A directory needs none: the bind proves them.",
+    )
+    streams: list[Stream] | None = listmap(
+        "name", max_length=50, description="What can be read, in the order in which it is read."
+    )
     actions: list[Action] | None = listmap("name", max_length=50, description="What can be pushed.")
-    two_way: list[TwoWay] | None = listmap("entity", max_length=16)
-    webhooks: list[Webhook] | None = listmap("name", max_length=16)
-    limits: Limits | None = None
-    defaults: Defaults | None = None
-    allowed_namespaces: AllowedNamespaces | None = None
+    two_way: list[TwoWay] | None = listmap(
+        "entity", max_length=16, description="Entities that are kept alike on both sides."
+    )
+    webhooks: list[Webhook] | None = listmap(
+        "name", max_length=16, description="Deliveries of the vendor that are understood."
+    )
+    limits: Limits | None = Field(default=None, description="How much at once.")
+    defaults: Defaults | None = Field(default=None, description="For Integrations that do not say otherwise.")
+    allowed_namespaces: AllowedNamespaces | None = Field(
+        default=None, description="Who may use this connector. Left out, all namespaces."
+    )
 
 
 class ConnectorStatus(Model):
-    observed_generation: int | None = None
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status speaks of; -1 before the first look."
+    )
     users: int | None = Field(default=None, description="Integrations that use this connector.")
-    conditions: list[Condition] | None = listmap("type", max_length=16)
+    conditions: list[Condition] | None = listmap(
+        "type", max_length=16, description="Ready tells whether the manifest can be run."
+    )
 
 
 class Connector(Model):

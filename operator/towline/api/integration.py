@@ -26,7 +26,7 @@ from towline.api.connector import Resources
 class SecretRef(Model):
     """A Secret in the Integration's own namespace."""
 
-    name: Name253
+    name: Name253 = Field(description="Name of the Secret.")
 
 
 class ConnectorRef(Model):
@@ -37,7 +37,7 @@ class ConnectorRef(Model):
             reason="FieldValueForbidden",
         ),
     )
-    name: Name253
+    name: Name253 = Field(description="Name of the Connector; kubectl get connectors lists them.")
 
 
 class Credentials(Model):
@@ -61,9 +61,9 @@ class Credentials(Model):
 
 
 class CABundleRef(Model):
-    kind: Literal["ConfigMap", "Secret"]
-    name: Name253
-    key: Name253
+    kind: Literal["ConfigMap", "Secret"] = Field(description="Where the certificates are kept.")
+    name: Name253 = Field(description="Name of the ConfigMap or Secret, in this namespace.")
+    key: Name253 = Field(description="Key in it that holds the certificates.")
 
 
 class Schedule(Model):
@@ -124,12 +124,21 @@ class Schedule(Model):
 
 
 class FieldMapping(Model):
-    field: str = Field(min_length=1, max_length=63)
-    expression: str = Field(min_length=1, max_length=2048)
+    field: str = Field(min_length=1, max_length=63, description="Field of the entity, for example owner_email.")
+    expression: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="JMESPath over the source's record; it replaces what the connector says.",
+    )
 
 
 class Guard(Model):
-    max_delete_percent: int | None = Field(default=None, ge=0, le=100)
+    max_delete_percent: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="Stop instead of marking more than this share of the rows as deleted in one run.",
+    )
 
 
 class IntegrationStream(Model):
@@ -141,7 +150,7 @@ class IntegrationStream(Model):
         ),
     )
 
-    name: StreamName
+    name: StreamName = Field(description="Name of a stream of the connector.")
     mode: Literal["Incremental", "Full"] | None = Field(default=None, description="Incremental if left out.")
     full_every: Duration | None = Field(
         default=None,
@@ -151,24 +160,37 @@ class IntegrationStream(Model):
     filter: str | None = Field(
         default=None, max_length=2048, description="JMESPath over the source's record; keeps what is true."
     )
-    mapping: list[FieldMapping] | None = listmap("field", max_length=100)
-    guard: Guard | None = None
+    mapping: list[FieldMapping] | None = listmap(
+        "field", max_length=100, description="Fields that are filled in another way than the connector does."
+    )
+    guard: Guard | None = Field(default=None, description="What a run of this stream may not do.")
 
 
 class IntegrationWebhook(Model):
-    secret_ref: SecretRef
-    streams: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = listset(min_length=1, max_length=50)
+    secret_ref: SecretRef = Field(description="A Secret with the signing key and the token of the path.")
+    streams: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = listset(
+        min_length=1, max_length=50, description="Streams that a delivery syncs. Left out, all."
+    )
 
 
 class Retry(Model):
-    max_attempts: int = Field(default=4, ge=1, le=10)
+    max_attempts: int = Field(
+        default=4,
+        ge=1,
+        le=10,
+        description="Attempts of one sync, the first included. Evictions and the like do not count.",
+    )
 
 
 class JobSettings(Model):
     """A few settings of the Job; not a pod template."""
 
-    active_deadline_seconds: int | None = Field(default=None, ge=60, le=604800)
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=600, le=2592000)
+    active_deadline_seconds: int | None = Field(
+        default=None, ge=60, le=604800, description="How long one attempt may take. Left out, what the connector says."
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None, ge=600, le=2592000, description="When Kubernetes removes a finished Job that Towline did not."
+    )
     labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
         default=None,
         max_length=16,
@@ -183,8 +205,12 @@ class JobSettings(Model):
             ]
         },
     )
-    resources: Resources | None = None
-    node_selector: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=16)
+    resources: Resources | None = Field(
+        default=None, description="CPU and memory of the pod. Left out, what the connector says."
+    )
+    node_selector: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
+        default=None, max_length=16, description="Labels of the nodes that the pod may run on."
+    )
 
 
 class IntegrationSpec(Model):
@@ -209,7 +235,9 @@ class IntegrationSpec(Model):
         max_length=100,
         description="Settings of the connector, as its spec.configSchema says (kubectl get connector NAME -o yaml).",
     )
-    credentials: Credentials | None = None
+    credentials: Credentials | None = Field(
+        default=None, description="How the connector gets its credentials. Left out, it has none."
+    )
     ca_bundle_ref: CABundleRef | None = Field(default=None, description="Certificates of a private authority, in PEM.")
     proxy_secret_ref: SecretRef | None = Field(default=None, description="A Secret with the key proxy_url.")
     schedule: Schedule | None = Field(
@@ -225,7 +253,7 @@ class IntegrationSpec(Model):
         max_length=50,
         description="The streams to sync. Left out, all of the connector's.",
     )
-    webhook: IntegrationWebhook | None = None
+    webhook: IntegrationWebhook | None = Field(default=None, description="Deliveries of the vendor start a sync.")
     destination_secret_ref: SecretRef | None = Field(
         default=None,
         description="A Secret with the key url, for example postgresql://user:password@host/database."
@@ -236,56 +264,80 @@ class IntegrationSpec(Model):
         description="How often Towline itself tries again after a transient failure. Each attempt is a Job of its own.",
     )
     job: JobSettings | None = None
-    successful_syncs_history_limit: int = Field(default=3, ge=0, le=100)
-    failed_syncs_history_limit: int = Field(default=3, ge=0, le=100)
+    successful_syncs_history_limit: int = Field(
+        default=3, ge=0, le=100, description="How many SyncJobs that succeeded are kept."
+    )
+    failed_syncs_history_limit: int = Field(
+        default=3, ge=0, le=100, description="How many SyncJobs that failed are kept."
+    )
     deletion_policy: Literal["Retain"] = Field(
         default="Retain", description="What happens to the rows when this Integration is deleted: they stay."
     )
 
 
 class ActiveSync(Model):
-    name: Name253
+    name: Name253 = Field(description="Name of the SyncJob.")
 
 
 class LastSync(Model):
-    name: str | None = Field(default=None, max_length=253)
-    reason: str | None = Field(default=None, max_length=64)
+    name: str | None = Field(default=None, max_length=253, description="Name of the SyncJob.")
+    reason: str | None = Field(
+        default=None, max_length=64, description="How it ended: the reason of its condition Succeeded."
+    )
 
 
 class CredentialsStatus(Model):
     observed_version: str | None = Field(
         default=None, max_length=128, description="uid/resourceVersion of the Secret that was last checked."
     )
-    checked_time: Time | None = None
-    expires_at: Time | None = None
+    checked_time: Time | None = Field(
+        default=None, description="When the vendor was last asked whether it accepts them."
+    )
+    expires_at: Time | None = Field(default=None, description="When they expire, where the vendor tells.")
 
 
 class StreamStatus(Model):
     """A mirror: the checkpoint of record lives with the rows."""
 
-    name: str = Field(max_length=63)
-    last_successful_time: Time | None = None
-    last_full_time: Time | None = None
-    checkpoint: str | None = Field(default=None, max_length=256)
+    name: str = Field(max_length=63, description="Name of the stream.")
+    last_successful_time: Time | None = Field(default=None, description="End of the last run that read it to the end.")
+    last_full_time: Time | None = Field(default=None, description="End of the last run that read it in full.")
+    checkpoint: str | None = Field(default=None, max_length=256, description="Up to where it was read.")
 
 
 class IntegrationStatus(Model):
-    observed_generation: int | None = None
-    last_handled_requested_at: str | None = Field(default=None, max_length=64)
-    effective_schedule: str | None = Field(default=None, max_length=256)
-    next_schedule_time: Time | None = None
-    last_schedule_time: Time | None = None
-    last_successful_time: Time | None = None
-    last_failure_time: Time | None = None
-    consecutive_failures: int | None = None
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status speaks of; -1 before the first look."
+    )
+    last_handled_requested_at: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Value of the annotation towline.dev/requested-at that was last acted on.",
+    )
+    effective_schedule: str | None = Field(
+        default=None, max_length=256, description="The schedule in use, with its time zone and its fixed offset."
+    )
+    next_schedule_time: Time | None = Field(default=None, description="When the next scheduled run starts.")
+    last_schedule_time: Time | None = Field(default=None, description="The last time at which a run was due.")
+    last_successful_time: Time | None = Field(default=None, description="End of the last sync that succeeded.")
+    last_failure_time: Time | None = Field(default=None, description="End of the last sync that failed.")
+    consecutive_failures: int | None = Field(
+        default=None, description="Syncs that failed since the last that succeeded."
+    )
     missed_schedules: int | None = Field(
         default=None, description="Scheduled runs that never started: missed by too much, or due during another run."
     )
-    active: list[ActiveSync] | None = listmap("name", max_length=10)
-    last_sync: LastSync | None = None
-    credentials: CredentialsStatus | None = None
-    streams: list[StreamStatus] | None = listmap("name", max_length=50)
-    conditions: list[Condition] | None = listmap("type", max_length=16)
+    active: list[ActiveSync] | None = listmap("name", max_length=10, description="SyncJobs that are not finished.")
+    last_sync: LastSync | None = Field(default=None, description="The SyncJob that finished last.")
+    credentials: CredentialsStatus | None = Field(default=None, description="What is known of the credentials.")
+    streams: list[StreamStatus] | None = listmap(
+        "name",
+        max_length=50,
+        description="How far each stream was read; a mirror, the checkpoint of record lives with the rows.",
+    )
+    conditions: list[Condition] | None = listmap(
+        "type", max_length=16, description="Ready sums up; Reconciling and Stalled are there only while True."
+    )
 
 
 class Integration(Model):

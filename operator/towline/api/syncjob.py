@@ -14,7 +14,7 @@ Mode = Literal["Incremental", "Full", "Check"]
 
 
 class IntegrationRef(Model):
-    name: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=40, description="Name of the Integration, in this namespace.")
 
 
 class SyncJobSpec(Model):
@@ -32,44 +32,50 @@ class SyncJobSpec(Model):
         ),
     )
 
-    integration_ref: IntegrationRef
-    trigger: Trigger = "Manual"
-    scheduled_time: Time | None = None
+    integration_ref: IntegrationRef = Field(description="The Integration to sync.")
+    trigger: Trigger = Field(default="Manual", description="What started it.")
+    scheduled_time: Time | None = Field(
+        default=None, description="The time at which it was due, with trigger Schedule."
+    )
     mode: Mode = Field(default="Incremental", description="Check only tries the credentials and reads no data.")
-    streams: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = listset(min_length=1, max_length=50)
+    streams: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = listset(
+        min_length=1, max_length=50, description="Streams to sync. Left out, all of the Integration's."
+    )
 
 
 class JobRef(Model):
-    name: str = Field(max_length=253)
+    name: str = Field(max_length=253, description="Name of the Job.")
 
 
 class Totals(Model):
-    read: int | None = None
+    read: int | None = Field(default=None, description="Records read.")
     upserted: int | None = Field(default=None, description="Rows that were new or changed.")
-    deleted: int | None = None
-    rejected: int | None = None
+    deleted: int | None = Field(default=None, description="Rows newly marked as deleted.")
+    rejected: int | None = Field(default=None, description="Records that did not fit and were put aside.")
 
 
 class Progress(Model):
-    stream: str | None = Field(default=None, max_length=63)
-    read: int | None = None
-    expected: int | None = None
-    updated_time: Time | None = None
+    stream: str | None = Field(default=None, max_length=63, description="The stream that is being read.")
+    read: int | None = Field(default=None, description="Records read of it.")
+    expected: int | None = Field(default=None, description="Records that the source announced.")
+    updated_time: Time | None = Field(default=None, description="When the pod last told.")
 
 
 class SyncStreamStatus(Model):
-    name: str = Field(max_length=63)
-    read: int | None = None
-    upserted: int | None = None
-    deleted: int | None = None
-    rejected: int | None = None
-    checkpoint: str | None = Field(default=None, max_length=256)
+    name: str = Field(max_length=63, description="Name of the stream.")
+    read: int | None = Field(default=None, description="Records read.")
+    upserted: int | None = Field(default=None, description="Rows that were new or changed.")
+    deleted: int | None = Field(default=None, description="Rows newly marked as deleted.")
+    rejected: int | None = Field(default=None, description="Records that did not fit and were put aside.")
+    checkpoint: str | None = Field(default=None, max_length=256, description="Up to where it was read.")
     full: bool | None = Field(default=None, description="The stream was read in full.")
     skipped: str | None = Field(default=None, max_length=256, description="Why the stream was left out.")
 
 
 class SyncJobStatus(Model):
-    observed_generation: int | None = None
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status speaks of; -1 before the first look."
+    )
     integration_generation: int | None = Field(
         default=None, description="Generation of the Integration that the newest attempt ran with."
     )
@@ -79,18 +85,20 @@ class SyncJobStatus(Model):
     credentials_version: str | None = Field(
         default=None, max_length=128, description="uid/resourceVersion of the Secret that the newest attempt ran with."
     )
-    job_ref: JobRef | None = None
-    image: str | None = Field(default=None, max_length=512)
-    start_time: Time | None = None
-    completion_time: Time | None = None
-    next_attempt_time: Time | None = None
+    job_ref: JobRef | None = Field(default=None, description="The Job of the newest attempt.")
+    image: str | None = Field(default=None, max_length=512, description="The image that ran.")
+    start_time: Time | None = Field(default=None, description="Start of the first attempt.")
+    completion_time: Time | None = Field(default=None, description="End of the last attempt, succeeded or not.")
+    next_attempt_time: Time | None = Field(default=None, description="When Towline tries again.")
     attempts: int | None = Field(default=None, description="Attempts made, disruptions included.")
     failures: int | None = Field(default=None, description="Attempts that count against retry.maxAttempts.")
-    exit_code: int | None = None
-    totals: Totals | None = None
-    progress: Progress | None = None
-    streams: list[SyncStreamStatus] | None = listmap("name", max_length=50)
-    conditions: list[Condition] | None = listmap("type", max_length=16)
+    exit_code: int | None = Field(default=None, description="Exit code of the last attempt's container.")
+    totals: Totals | None = Field(default=None, description="All streams together.")
+    progress: Progress | None = Field(default=None, description="How far the running attempt is.")
+    streams: list[SyncStreamStatus] | None = listmap("name", max_length=50, description="What became of each stream.")
+    conditions: list[Condition] | None = listmap(
+        "type", max_length=16, description="Succeeded sums up: Unknown until it is finished."
+    )
 
 
 class SyncJob(Model):

@@ -1,9 +1,11 @@
 """The generator: what it writes is structural, bounded, small and up to date."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import Field
@@ -15,6 +17,7 @@ from towline.api.kinds import KINDS, Kind
 from towline.api.schema import FREE, INT_OR_STRING, RULES, NotStructuralError, Schema, structural
 
 ROOT = Path(__file__).parents[3]
+CATALOGUE = ROOT / "connectors" / "towline_connectors" / "catalogue"
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
@@ -92,6 +95,33 @@ def test_no_rule_speaks_in_code(kind: Kind) -> None:
     for path, node, _ in nodes(generate.root_schema(kind)):
         for rule in node.get(RULES, []):
             assert rule.get("message") or rule.get("messageExpression"), f"{path}: {rule['rule']}"
+
+
+@EVERY_KIND
+def test_every_field_is_described(kind: Kind) -> None:
+    """`kubectl explain`, editors and the reference have nothing else to show."""
+    for path, node, _ in nodes(generate.root_schema(kind)):
+        for name, child in node.get("properties", {}).items():
+            if path.startswith((".spec", ".status")):  # the rest is Kubernetes' own
+                assert child.get("description"), f"{path}.{name}"
+
+
+@EVERY_KIND
+def test_editors_schema_is_one_and_marks_unknown_fields(kind: Kind) -> None:
+    schema = json.loads((ROOT / "crds" / "schemas" / f"{kind.name.lower()}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    document = {"apiVersion": "towline.dev/v1alpha1", "kind": kind.name, "metadata": {}, "spec": {"shedule": 1}}
+
+    problems = [error.message for error in jsonschema.Draft7Validator(schema).iter_errors(document)]
+
+    assert any("'shedule' was unexpected" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("path", sorted(CATALOGUE.rglob("connector.yaml")), ids=lambda path: path.parent.name)
+def test_editors_schema_takes_bundled_connectors(path: Path) -> None:
+    schema = json.loads((ROOT / "crds" / "schemas" / "connector.json").read_text(encoding="utf-8"))
+
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
 
 
 def test_first_status_waits_for_the_operator() -> None:
