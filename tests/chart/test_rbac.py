@@ -88,7 +88,6 @@ def operator_needs(namespace: str) -> set[Access]:
         | every("get", "secrets", "", namespace)
         | every("get", "configmaps", "", namespace)
         | every("get create", "persistentvolumeclaims", "", namespace)
-        | every("create patch", "events", "events.k8s.io", namespace)
         | every("create patch", "events", "", namespace)
     )
 
@@ -119,6 +118,7 @@ def operator_must_not(namespace: str) -> set[Access]:
         | every("list watch create delete", "namespaces")
         | every("get list", "nodes")
         | every("update patch", "customresourcedefinitions", "apiextensions.k8s.io")
+        | every("get list watch delete", "events", "", namespace)
         | every("patch delete", "validatingadmissionpolicies", "admissionregistration.k8s.io")
     )
 

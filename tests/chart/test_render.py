@@ -20,7 +20,7 @@ VALUES = {
     "a digest and pull secrets": [
         "--set=image.repository=registry.example.com/towline",
         f"--set=image.digest=sha256:{'ab' * 32}",
-        "--set=imagePullSecrets[0].name=registry",
+        "--set=imagePullSecrets[0].name=registry,sync.imagePullSecrets[0]=registry,sync.priorityClassName=low",
     ],
     "listed namespaces": ["--set=namespaces={default,kube-public}"],
     "postgresql by default": ["--set=destination.secretName=warehouse"],
