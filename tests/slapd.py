@@ -129,12 +129,15 @@ def running(options: directory.Options, folder: Path) -> Iterator[Slapd]:
 
 def certificates(folder: Path, name: str = "localhost") -> Path:
     """A CA and a certificate for `name`, made with openssl: ca.crt, server.crt, server.key. Gives the CA's path."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    _openssl("req", "-x509", *key, "-subj", "/CN=Test CA", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt")
-    ca = ["-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key"]
-    extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-    files = ["-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt"]
-    _openssl("req", "-x509", *key, *ca, "-subj", f"/CN={name}", *extensions, *files)
+    key = ["-newkey", "rsa:2048", "-nodes"]
+    own = ["-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt"]
+    _openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=Test CA", *own)
+    request = ["-keyout", f"{folder}/server.key", "-out", f"{folder}/server.csr"]
+    _openssl("req", *key, "-subj", f"/CN={name}", *request)
+    (folder / "names").write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=critical,CA:FALSE\n")
+    ca = ["-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial"]
+    names = ["-extfile", f"{folder}/names", "-days", "2"]
+    _openssl("x509", "-req", "-in", f"{folder}/server.csr", *ca, *names, "-out", f"{folder}/server.crt")
     return folder / "ca.crt"
 
 

@@ -37,9 +37,8 @@ def failure(name: str, code: int, description: str, message: str, what: str) -> 
     if code == 50:
         return PermissionDenied(f"{name} refuses {what}: the account lacks the right to read there.")
     if code == 32:
-        return ConfigInvalid(
-            f"{name} has no {what.removeprefix('the search below ')}: correct config.base, or the account may not see it."
-        )
+        base = what.removeprefix("the search below ")
+        return ConfigInvalid(f"{name} has no {base}, or hides it from this account: correct config.base.")
     if code == 34:
         return ConfigInvalid(f"{name} cannot read a distinguished name in {what}: correct config.base or the user.")
     if code == 10:

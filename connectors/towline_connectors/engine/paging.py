@@ -133,6 +133,8 @@ class Pager:
             return None
 
     def _count_on(self, turn: Turn) -> Call | None:
+        if self._missed(turn):
+            return self._step_back(turn)
         total = self._known_total(turn)
         got = len(turn.records)
         if self._spec.kind == "Page":
@@ -157,25 +159,31 @@ class Pager:
             self._before, self._tail = None, []  # a page of rows of one second comes back the same from its new anchor
             call = self._anchored(anchor)
         else:
-            self._offset += self._step(turn, seen - self._offset)
+            self._offset = seen - (self._overlap(turn, seen - self._offset) if anchor is not None else 0)
             call = turn.call
         return replace(call, url=with_query(call.url, self._position()))
 
-    def _step(self, turn: Turn, ahead: int) -> int:
-        """How far to the next offset. Where many rows share one cursor value they are counted through, and those that
-        move away meanwhile draw later ones forward: so pages overlap, and a page that does not meet the one before
-        is followed by an earlier one. What is read twice does no harm."""
-        if not self._spec.reanchor or not turn.records:
-            return ahead
-        if self._tail and self._offset and not any(record in turn.records for record in self._tail):
-            self._steps_back += 1
-            if self._steps_back > MAX_STEPS_BACK:
-                raise Unreachable(f"{turn.call.shown} changes faster than it can be read; try at a quieter time.")
-            self._before = None
-            return -min(self._size, self._offset)
+    def _missed(self, turn: Turn) -> bool:
+        """Whether rows may lie between the page before and this one. Where many rows share one cursor value they are
+        counted through, and those that move away meanwhile draw later ones forward; so such pages overlap."""
+        return bool(self._tail and turn.records) and not any(record in turn.records for record in self._tail)
+
+    def _step_back(self, turn: Turn) -> Call:
+        """The page before again, from where the rows stand now; what is read twice does no harm."""
+        self._steps_back += 1
+        if self._steps_back > MAX_STEPS_BACK:
+            raise Unreachable(f"{turn.call.shown} changes faster than it can be read; try at a quieter time.")
+        self._before = None
+        self._offset = max(0, self._offset - self._size)
+        if not self._offset:
+            self._tail = []
+        return replace(turn.call, url=with_query(turn.call.url, self._position()))
+
+    def _overlap(self, turn: Turn, ahead: int) -> int:
+        """How many rows the next page is to repeat."""
         overlap = ahead // 10
         self._tail = turn.records[-overlap:] if overlap else []
-        return ahead - overlap
+        return overlap
 
     def _last_cursor(self, turn: Turn) -> str | None:
         """The cursor to begin anew at; None if this page does not come in the cursor's order."""
