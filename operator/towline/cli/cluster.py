@@ -1,0 +1,174 @@
+"""Talks to a cluster by kubeconfig, for the verbs that people type. Failures become sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import click
+
+from towline.api.base import GROUP, VERSION
+from towline.cli.errors import FORBIDDEN, CliError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_TIMEOUT = (5, 20)  # seconds to connect, to answer
+
+
+def options(command: F) -> F:
+    """kubectl's options for choosing a cluster and a namespace."""
+    for option in (
+        click.option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG or ~/.kube/config."),
+        click.option("--context", metavar="NAME", help="A context of the kubeconfig other than the current one."),
+        click.option("-n", "--namespace", metavar="NAME", help="Namespace; left out, that of the context."),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A connection; `namespace` is the one to work in."""
+
+    api: Any
+    namespace: str
+    context: str
+
+    def get(self, plural: str, name: str) -> dict[str, Any] | None:
+        """The object, or None when there is none."""
+        try:
+            found: dict[str, Any] = self._call("get_namespaced_custom_object", self.namespace, plural, name)
+        except _Absent:
+            return None
+        return found
+
+    def list(self, plural: str, *, all_namespaces: bool = False, fields: str | None = None) -> list[dict[str, Any]]:
+        """All objects of the namespace, or of all. `fields` is a field selector."""
+        selector = {"field_selector": fields} if fields else {}
+        try:
+            if all_namespaces:
+                answer = self._call("list_cluster_custom_object", plural, **selector)
+            else:
+                answer = self._call("list_namespaced_custom_object", self.namespace, plural, **selector)
+        except _Absent:
+            raise CliError(
+                "This cluster has no Towline: the kinds of towline.dev/v1alpha1 are not installed.",
+                "Is it the right cluster? kubectl config get-contexts",
+            ) from None
+        return list(answer.get("items", []))
+
+    def annotate(self, plural: str, name: str, annotations: dict[str, str]) -> dict[str, Any]:
+        body = {"metadata": {"annotations": annotations}}
+        answer: dict[str, Any] = self._call("patch_namespaced_custom_object", self.namespace, plural, name, body)
+        return answer
+
+    def integration(self, name: str) -> dict[str, Any]:
+        """The Integration. Raises CliError with near names when there is none."""
+        found = self.get("integrations", name)
+        if found is not None:
+            return found
+        names = [item["metadata"]["name"] for item in self.list("integrations")]
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        cure = f"Did you mean {', '.join(near)}?" if near else "All of them: kubectl get integrations.towline.dev -A"
+        raise CliError(f'There is no Integration "{name}" in namespace "{self.namespace}".', cure)
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        import urllib3
+        from kubernetes.client import ApiException
+
+        try:
+            return getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT, **options)
+        except ApiException as error:
+            raise _explained(error.status, error.body, self.context) from None
+        except urllib3.exceptions.HTTPError as error:
+            raise CliError(
+                f'The API server of context "{self.context}" does not answer ({_cause(error)}).',
+                "Is the cluster up, and is this the right context? kubectl cluster-info",
+            ) from None
+
+
+def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Cluster:
+    """The cluster of the kubeconfig, or the one that this process runs in."""
+    import kubernetes.config
+    from kubernetes import client
+
+    config: Any = kubernetes.config  # its loaders have no types
+    configuration = client.Configuration()
+    try:
+        config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+        _, current = config.list_kube_config_contexts(config_file=kubeconfig)
+        if context:
+            contexts, _ = config.list_kube_config_contexts(config_file=kubeconfig)
+            current = next(entry for entry in contexts if entry["name"] == context)
+        default = current["context"].get("namespace") or "default"
+        name = current["name"]
+    except (config.ConfigException, OSError) as error:
+        if kubeconfig or context:
+            raise CliError(f"The kubeconfig cannot be used: {_first_line(str(error))}.") from None
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except config.ConfigException:
+            raise CliError(
+                "No cluster is configured: there is no usable kubeconfig.",
+                "Set KUBECONFIG or give --kubeconfig FILE. To work without a cluster: towline run --help",
+            ) from None
+        default, name = _own_namespace(), "in-cluster"
+    configuration.retries = False
+    return Cluster(client.CustomObjectsApi(client.ApiClient(configuration)), namespace or default, name)
+
+
+class _Absent(Exception):  # noqa: N818
+    """The API server answered 404."""
+
+
+def _explained(status: int, body: Any, context: str) -> Exception:
+    message = _status_message(body)
+    if status == 404:
+        return _Absent()
+    if status == 403:
+        return CliError(f"You may not do this on the cluster: {message or 'forbidden'}.", exit_code=FORBIDDEN)
+    if status == 401:
+        return CliError(
+            f'The cluster does not accept the credentials of context "{context}".',
+            "Log in again, or choose another one with --context.",
+            exit_code=FORBIDDEN,
+        )
+    return CliError(f"The API server refused: {message or f'status {status}'}.")
+
+
+def _status_message(body: Any) -> str:
+    """The sentence in a Kubernetes Status object."""
+    import json
+
+    try:
+        return str(json.loads(body)["message"]).rstrip(".")
+    except (TypeError, ValueError, KeyError):
+        return ""
+
+
+def _cause(error: Exception) -> str:
+    text = str(error)
+    for word, sentence in (
+        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+        ("Connection refused", "connection refused"),
+        ("Name or service not known", "the host name is unknown"),
+        ("Temporary failure in name resolution", "the host name is unknown"),
+        ("timed out", "timed out"),
+    ):
+        if word in text:
+            return sentence
+    return type(error).__name__
+
+
+def _first_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text.strip().splitlines()[0]).rstrip(".") if text.strip() else "unknown error"
+
+
+def _own_namespace() -> str:
+    try:
+        with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return "default"

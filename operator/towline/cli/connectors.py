@@ -1,0 +1,60 @@
+"""Finds connectors: bundled ones by name, others in manifests that the user gives."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from towline.api.connector import Connector
+from towline.cli.errors import CliError
+from towline.cli.manifests import Document, parse
+from towline.cli.output import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def bundled() -> dict[str, Path]:
+    """Manifests of the bundled connectors by name."""
+    from towline_connectors.catalogue import manifests
+
+    return dict(sorted(manifests().items()))
+
+
+def load(name: str, documents: Iterable[Document] = ()) -> Connector:
+    """The Connector `name`, from `documents` first. Raises CliError with near names when there is none."""
+    for document in documents:
+        if document.kind == "Connector" and document.name == name:
+            return parsed(document)
+    paths = bundled()
+    if name not in paths:
+        raise unknown(name, [*paths, *(d.name for d in documents if d.kind == "Connector")])
+    return read(paths[name])
+
+
+def read(path: Path) -> Connector:
+    """The Connector in a bundled file."""
+    (document,) = parse(path.read_bytes(), str(path))
+    return parsed(document)
+
+
+def parsed(document: Document) -> Connector:
+    try:
+        return Connector.model_validate(document.data)
+    except ValidationError as error:
+        from towline.api.explain import explain
+
+        raise CliError(f'Connector "{document.name}" is not valid.', *explain(error, document.source)) from None
+
+
+def unknown(name: str, known: Iterable[str]) -> CliError:
+    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    cure = [f"Did you mean {', '.join(near)}?"] if near else []
+    return CliError(
+        f'There is no connector "{name}".',
+        *cure,
+        f"All bundled ones: {program()} catalog. One of your own: put its Connector manifest among the files.",
+    )

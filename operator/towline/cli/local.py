@@ -1,0 +1,321 @@
+"""Prepares a connector run without a cluster: from manifests to a plan, checked as the operator checks it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from towline.api.base import API_VERSION
+from towline.api.conditions import Reason
+from towline.api.connector import Connector
+from towline.api.integration import Credentials as CredentialsSpec
+from towline.api.integration import Integration, IntegrationStream, SecretRef
+from towline.cli import connectors, credentials
+from towline.cli.credentials import Credentials, Secret
+from towline.cli.errors import CliError
+from towline.cli.manifests import Document
+from towline.cli.output import program
+from towline.cli.rules import broken
+from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Plan, StreamPlan, SyncIdentity
+from towline.core import hosts
+from towline.core.config import with_defaults
+from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
+from towline.core.validate import Problem, View, validate
+
+DEFAULT_NAMESPACE = "default"
+COMMAND_LINE = "the command line"
+_ENVIRONMENT = "environment"  # stands for the Secret when all credentials come from variables
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the command line says beside the manifests."""
+
+    streams: tuple[str, ...] = ()
+    full: bool = False
+    check: bool = False
+    settings: tuple[str, ...] = ()  # key=value
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run, ready to start. `notes` are sentences for the user before it starts."""
+
+    plan: Plan
+    title: str
+    secrets: Mapping[str, str] = field(repr=False)
+    ca_bundle: str | None = field(default=None, repr=False)  # PEM
+    proxy: str | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+    credentials_from: str = ""  # where a missing value has to be put
+
+    @property
+    def name(self) -> str:
+        """Of the Integration."""
+        return self.plan.integration.partition("/")[2]
+
+
+def of_connector(name: str) -> Document:
+    """An Integration for a connector that is called by its name alone."""
+    spec = {"connectorRef": {"name": name}, "credentials": {"source": "None"}}
+    data = {"apiVersion": API_VERSION, "kind": "Integration", "metadata": {"name": name}, "spec": spec}
+    return Document(COMMAND_LINE, data)
+
+
+def choose(documents: Sequence[Document], name: str | None) -> list[Document]:
+    """The Integrations to run: all, or the one called `name`. Raises CliError when there is none."""
+    found = [document for document in documents if document.kind == "Integration"]
+    names = ", ".join(document.name for document in found)
+    if not found:
+        raise CliError(
+            "There is no Integration among the manifests.",
+            f"An example of one: {program()} explain CONNECTOR --example",
+            exit_code=ExitCode.CONFIG,
+        )
+    if name is None:
+        return found
+    chosen = [document for document in found if document.name == name]
+    if not chosen:
+        raise CliError(f'There is no Integration "{name}" among the manifests: {names}.', exit_code=ExitCode.USAGE)
+    return chosen
+
+
+def prepare(
+    document: Document, documents: Sequence[Document], choices: Choices, environment: Mapping[str, str]
+) -> Prepared:
+    """The plan of one Integration. Raises CliError with the operator's own sentence when it cannot run."""
+    integration = parsed(document)
+    namespace = document.namespace or DEFAULT_NAMESPACE
+    known_connectors = [d for d in documents if d.kind == "Connector"]
+    connector = connectors.load(integration.spec.connector_ref.name, known_connectors)
+    secret = _secret_of(integration, documents, namespace)
+    values = credentials.gather(integration, connector, secret, environment)
+    adapted = _adapted(integration, connector, values, choices)
+    around = _surroundings(adapted, connector, documents, namespace, secret, values)
+    view = validate(adapted, namespace, "", around, RunSettings())
+    if isinstance(view, Problem):
+        raise _refused(view, document, connector, secret)
+    return Prepared(
+        plan=plan_of(document.name, namespace, adapted, view, choices),
+        title=connector.spec.title,
+        secrets=values.values,
+        ca_bundle=_ca_bundle(integration, documents, namespace),
+        proxy=_proxy(integration, documents, namespace),
+        notes=_notes(integration, view, values, secret),
+        credentials_from=f'Secret "{secret.name}" ({secret.source})' if secret else "the environment",
+    )
+
+
+def parsed(document: Document) -> Integration:
+    if not document.name:
+        raise CliError(f"{document.source}: metadata.name of the Integration is missing.", exit_code=ExitCode.CONFIG)
+    title = f'Integration "{document.name}" is not valid.'
+    try:
+        integration = Integration.model_validate(document.data)
+    except ValidationError as error:
+        from towline.api.explain import explain
+
+        raise CliError(title, *explain(error, document.source), exit_code=ExitCode.CONFIG) from None
+    if problems := [f"{document.source}: {sentence}" for sentence in broken(integration)]:
+        raise CliError(title, *problems, exit_code=ExitCode.CONFIG)
+    return integration
+
+
+def facts_of(secret: Secret) -> SecretFacts:
+    return SecretFacts("", frozenset(secret.values), secret.annotations.get(ALLOWED_HOSTS, ""))
+
+
+def _secret_of(integration: Integration, documents: Iterable[Document], namespace: str) -> Secret | None:
+    given = integration.spec.credentials
+    if given is None or given.secret_ref is None:
+        return None
+    document = credentials.find(documents, "Secret", given.secret_ref.name, namespace)
+    return credentials.secret(document) if document else None
+
+
+def _adapted(integration: Integration, connector: Connector, values: Credentials, choices: Choices) -> Integration:
+    """The Integration as it runs here: with the settings and streams of the command line, without a destination
+    of the cluster, and with the environment in the place of the Secret when all values come from there."""
+    spec = integration.spec
+    update: dict[str, Any] = {"destination_secret_ref": None}
+    if choices.settings:
+        update["config"] = _with_settings(spec.config or {}, connector, choices.settings)
+    if choices.streams:
+        known = {stream.name: stream for stream in spec.streams or []}
+        update["streams"] = [known.get(name) or _stream(name) for name in dict.fromkeys(choices.streams)]
+    if values.values and len(values.environment) == len(values.values):
+        update["credentials"] = CredentialsSpec(secret_ref=SecretRef(name=_ENVIRONMENT))
+    return integration.model_copy(update={"spec": spec.model_copy(update=update)})
+
+
+def _stream(name: str) -> IntegrationStream:
+    try:
+        return IntegrationStream(name=name)
+    except ValidationError:
+        raise CliError(f'--stream: "{name}" is not the name of a stream.', exit_code=ExitCode.USAGE) from None
+
+
+def _with_settings(config: Mapping[str, Any], connector: Connector, settings: Iterable[str]) -> dict[str, Any]:
+    properties = (connector.spec.config_schema or {}).get("properties") or {}
+    changed = dict(config)
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator or not key:
+            raise CliError(f'--set takes key=value; "{setting}" has no value.', exit_code=ExitCode.USAGE)
+        changed[key] = _typed(key, text, (properties.get(key) or {}).get("type"))
+    return changed
+
+
+def _typed(key: str, text: str, kind: Any) -> Any:
+    """A value in the type that the connector's schema names; texts need no quotes."""
+    if kind in (None, "string"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        if kind == "array":
+            return [part.strip() for part in text.split(",")]
+        raise CliError(f'--set {key}: "{text}" is not of type {kind}.', exit_code=ExitCode.USAGE) from None
+
+
+def _surroundings(
+    integration: Integration,
+    connector: Connector,
+    documents: Sequence[Document],
+    namespace: str,
+    secret: Secret | None,
+    values: Credentials,
+) -> Surroundings:
+    facts: dict[str, SecretFacts | None] = {}
+    for name in references(integration, connector, RunSettings()).secrets:
+        if document := credentials.find(documents, "Secret", name, namespace):
+            facts[name] = facts_of(credentials.secret(document))
+    if secret is not None and values.environment:
+        # Values from both: those of the environment stand in for keys that the Secret lacks.
+        renamed = (integration.spec.credentials.keys if integration.spec.credentials else None) or {}
+        added = {renamed.get(key, key) for key in values.environment}
+        own = facts_of(secret)
+        facts[secret.name] = SecretFacts("", frozenset(own.keys | added), own.allowed_hosts)
+    facts[_ENVIRONMENT] = SecretFacts("", frozenset(values.values), _chosen_hosts(integration, connector))
+    maps: dict[str, SecretFacts | None] = {
+        document.name: SecretFacts("", frozenset(document.data.get("data") or {}))
+        for document in documents
+        if document.kind == "ConfigMap" and document.namespace in ("", namespace)
+    }
+    # Which namespaces may use a connector is a cluster's matter.
+    free = connector.model_copy(update={"spec": connector.spec.model_copy(update={"allowed_namespaces": None})})
+    return Surroundings(connector=free, secrets=facts, config_maps=maps)
+
+
+def _chosen_hosts(integration: Integration, connector: Connector) -> str:
+    """The hosts that the settings choose: who gives credentials by the environment sends them there knowingly."""
+    settled = with_defaults(connector.spec.config_schema or {}, integration.spec.config or {})
+    try:
+        return ",".join(str(host) for host in hosts.resolve(connector.spec.egress or [], settled).chosen)
+    except hosts.HostError:
+        return ""  # `validate` refuses the setting with a sentence
+
+
+def _refused(problem: Problem, document: Document, connector: Connector, secret: Secret | None) -> CliError:
+    cure = []
+    if (
+        problem.reason in (Reason.SECRET_NOT_FOUND, Reason.KEY_MISSING)
+        or "spec.credentials is missing" in problem.message
+    ):
+        variables = [credentials.variable_of(key.key) for key in connector.spec.credentials or [] if not key.optional]
+        if variables:
+            cure.append(
+                f"Without a cluster: give the Secret's manifest with -f as well, or set {' and '.join(variables)}."
+            )
+    if problem.reason == Reason.HOST_NOT_ALLOWED and secret is not None:
+        cure.append(
+            f'Without a cluster: put the annotation {ALLOWED_HOSTS} into Secret "{secret.name}" ({secret.source}).'
+        )
+    if document.source == COMMAND_LINE:
+        name = connector.metadata["name"]
+        cure.append(f"Manifests to fill in: {program()} explain {name} --example > {name}.yaml")
+    code = EXIT_CODES.get(problem.reason, ExitCode.CONFIG)
+    message = problem.message if problem.message.endswith(".") else problem.message + "."
+    return CliError(f"{document.name} cannot run ({problem.reason}): {message}", *cure, exit_code=code)
+
+
+def plan_of(name: str, namespace: str, integration: Integration, view: View, choices: Choices) -> Plan:
+    """What the run is given, as the operator would write it."""
+    now = datetime.now(UTC)
+    mode: Literal["Incremental", "Full", "Check"] = (
+        "Check" if choices.check else "Full" if choices.full else "Incremental"
+    )
+    sync = SyncIdentity(
+        uid=str(uuid.uuid4()),
+        name=f"{name}-local-{now:%Y%m%dt%H%M%Sz}",
+        namespace=namespace,
+        attempt=1,
+        created=now.isoformat(),
+    )
+    job = integration.spec.job
+    defaults = view.connector.spec.defaults
+    deadline = (job and job.active_deadline_seconds) or (defaults and defaults.active_deadline_seconds)
+    return Plan(
+        sync=sync,
+        integration=f"{namespace}/{name}",
+        mode=mode,
+        streams=[_stream_plan(stream, choices.full) for stream in view.streams],
+        config=view.config,
+        connector=str(view.connector.metadata["name"]),
+        manifest=view.connector.spec.wire(),
+        allowed_hosts=list(view.allowed_hosts),
+        deadline_seconds=deadline or RunSettings().deadline_seconds,
+    )
+
+
+def _stream_plan(stream: IntegrationStream, full: bool) -> StreamPlan:
+    return StreamPlan(
+        name=stream.name,
+        full=full or stream.mode == "Full",
+        lookback=stream.lookback,
+        full_every=stream.full_every,
+        filter=stream.filter,
+        mapping={entry.field: entry.expression for entry in stream.mapping or []},
+        max_delete_percent=stream.guard.max_delete_percent if stream.guard else None,
+    )
+
+
+def _ca_bundle(integration: Integration, documents: Sequence[Document], namespace: str) -> str | None:
+    ref = integration.spec.ca_bundle_ref
+    document = credentials.find(documents, ref.kind, ref.name, namespace) if ref else None
+    if ref is None or document is None:
+        return None
+    if ref.kind == "Secret":
+        return credentials.secret(document).values.get(ref.key)
+    return str((document.data.get("data") or {}).get(ref.key, "")) or None
+
+
+def _proxy(integration: Integration, documents: Sequence[Document], namespace: str) -> str | None:
+    ref = integration.spec.proxy_secret_ref
+    document = credentials.find(documents, "Secret", ref.name, namespace) if ref else None
+    return credentials.secret(document).values.get("proxy_url") if document else None
+
+
+def _notes(integration: Integration, view: View, values: Credentials, secret: Secret | None) -> tuple[str, ...]:
+    notes = []
+    if values.values:
+        sources = []
+        if values.environment:
+            sources.append(", ".join(credentials.variable_of(key) for key in values.environment))
+        if secret is not None and len(values.environment) < len(values.values):
+            sources.append(f'Secret "{secret.name}" ({secret.source})')
+        notes.append(f"credentials: {' and '.join(sources)}; they go to no host but {_or(view.allowed_hosts)}")
+    if integration.spec.destination_secret_ref:
+        name = integration.spec.destination_secret_ref.name
+        notes.append(f'the destination of Secret "{name}" is for the cluster and not used here; choose one with --to')
+    return tuple(notes)
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(words) or "none"

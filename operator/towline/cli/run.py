@@ -1,0 +1,182 @@
+"""`towline run`: a connector run without any cluster."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from towline.cli.errors import CliError
+from towline.cli.output import duration, number, print_json, program, say
+
+if TYPE_CHECKING:
+    from towline.cli.local import Prepared
+    from towline.contract import RunResult
+
+DEFAULT_TARGET = "./towline.db"
+USAGE = 64
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="File, folder or - for standard input.")
+@click.option(
+    "--to",
+    "target",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    envvar="TOWLINE_TO",
+    metavar="FILE|URL",
+    help="SQLite file or postgresql:// URL. A URL with a password is better put into $TOWLINE_TO.",
+)
+@click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
+@click.option("--full", is_flag=True, help="Read everything, which also finds deletions.")
+@click.option("--check", is_flag=True, help="Only try the credentials; read nothing.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting (spec.config). Repeatable.")
+@click.option("--connector-file", multiple=True, metavar="FILE", help="A Connector manifest. Repeatable.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def run(
+    name: str | None,
+    files: tuple[str, ...],
+    target: str,
+    streams: tuple[str, ...],
+    full: bool,
+    check: bool,
+    settings: tuple[str, ...],
+    connector_file: tuple[str, ...],
+    output: str,
+) -> None:
+    """Run a connector here, without a cluster, and keep its data in a file or a database.
+
+    With -f the manifests are those that you would apply: an Integration, its Secret, perhaps a Connector of your own;
+    NAME picks one of several Integrations. Without -f, NAME is a bundled connector (towline catalog).
+
+    Credentials come from the Secret among the files or from TOWLINE_CREDENTIAL_<KEY> in the environment.
+
+    A second run goes on where the first ended. Exit codes: 0 done, 64 usage, 65 unexpected data, 70 bug, 75 try
+    again later, 77 credentials rejected, 78 configuration, 80 stopped by a guard.
+    """
+    if not files and name is None:
+        raise click.UsageError("Say what to run: -f FILE with an Integration, or the name of a connector.")
+    from towline.cli.local import Choices, choose, of_connector, prepare
+    from towline.cli.manifests import read_all
+    from towline.cli.running import INTERRUPTED
+    from towline.contract import EXIT_CODES, ExitCode
+
+    documents = read_all([*files, *connector_file])
+    chosen = choose(documents, name) if files else [of_connector(name or "")]
+    choices = Choices(streams, full, check, settings)
+    # All are checked before the first one starts: a mistake shows at once.
+    prepared = [prepare(document, documents, choices, os.environ) for document in chosen]
+    again = _again(name, files, connector_file, target, streams, settings)
+    results = []
+    for each in prepared:
+        results.append(_one(each, target, check, again, quiet=output == "json"))
+        if results[-1].reason == "Disrupted":
+            break
+    if output == "json":
+        objects = [result.model_dump(mode="json", exclude_none=True) for result in results]
+        print_json(objects if len(objects) > 1 else objects[0])
+    codes = [INTERRUPTED if r.reason == "Disrupted" else EXIT_CODES.get(r.reason, ExitCode.TRANSIENT) for r in results]
+    raise click.exceptions.Exit(next((int(code) for code in codes if code), 0))
+
+
+def _one(prepared: Prepared, target: str, check: bool, again: str, *, quiet: bool) -> RunResult:
+    """One Integration from its first line to its last."""
+    from towline.cli.running import execute
+    from towline_connectors.sinks import describe, open_sink
+    from towline_connectors.sinks.base import SinkError
+
+    try:
+        sink = None if check else open_sink(target)
+        where = "" if check else f" → {describe(target)}"
+    except SinkError as error:
+        raise CliError(str(error), exit_code=USAGE) from None
+    version = prepared.plan.manifest["version"]
+    say("►", f"{prepared.name}: {prepared.title}, connector {prepared.plan.connector} {version}{where}")
+    for note in prepared.notes:
+        say(" ", note)
+    began = time.monotonic()
+    result = execute(prepared, sink)
+    if not quiet:
+        _summarise(prepared, result, target, time.monotonic() - began, again)
+    return result
+
+
+def _summarise(prepared: Prepared, result: RunResult, target: str, took: float, again: str) -> None:
+    """A line for each stream, one for all, and what to type next. The last line tells how it ended."""
+    from towline.contract import EXIT_CODES, ExitCode
+
+    good = EXIT_CODES.get(result.reason) is ExitCode.OK
+    check = prepared.plan.mode == "Check"
+    if result.streams:
+        _tell_streams(result, good)
+    if good:
+        where = "" if check else f"  →  {_shown(target)}"
+        say("✔", f"{duration(took)}  {result.message if check or result.reason != 'Completed' else 'done'}{where}")
+        if not check:
+            say(" ", _next(prepared, target))
+        return
+    say("✗", f"{prepared.name}: {result.reason}: {result.message}")
+    if result.retry_after_seconds is not None:
+        say(" ", f"The system asks to wait {duration(result.retry_after_seconds)}.")
+    if result.reason == "ConnectorBug":
+        say(" ", "Run it again with TOWLINE_DEBUG=1 for the details.")
+    elif any(stream.read for stream in result.streams):
+        say(" ", "What was committed stays; the same command goes on from there:")
+        say(" ", f"  {again}")
+    else:
+        say(" ", f"Then again: {again}")
+
+
+def _tell_streams(result: RunResult, good: bool) -> None:
+    width = max(len(stream.name) for stream in result.streams)
+    for stream in result.streams:
+        name = stream.name.ljust(width)
+        if stream.skipped:
+            say("!", f"{name}  left out: {stream.skipped}")
+            continue
+        counts = [f"{number(stream.read):>9} read", f"{number(stream.upserted):>9} new or changed"]
+        counts += [f"{number(stream.deleted)} deleted"] if stream.deleted else []
+        counts += [f"{number(stream.rejected)} rejected"] if stream.rejected else []
+        counts += ["(in full)"] if stream.full else []
+        say("✔" if good else "◎", f"{name}  {'  '.join(counts)}")
+
+
+def _next(prepared: Prepared, target: str) -> str:
+    streams = {stream.name for stream in prepared.plan.streams}
+    emits = [emit for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams for emit in s["emit"]]
+    entity = f" {emits[-1]['entity']}" if emits else ""
+    source = "" if target == DEFAULT_TARGET else f" --from {shlex.quote(_shown(target))}"
+    return f"Look at it: {program()} data{entity}{source}"
+
+
+def _again(
+    name: str | None,
+    files: tuple[str, ...],
+    connector_files: tuple[str, ...],
+    target: str,
+    streams: tuple[str, ...],
+    settings: tuple[str, ...],
+) -> str:
+    """The command that goes on; never with a password."""
+    parts = [name] if name else []
+    for option, values in (
+        ("-f", files),
+        ("--connector-file", connector_files),
+        ("--stream", streams),
+        ("--set", settings),
+    ):
+        parts += [part for value in values for part in (option, value)]
+    if target != DEFAULT_TARGET and not os.environ.get("TOWLINE_TO"):
+        parts += ["--to", _shown(target)]
+    return f"{program()} run {shlex.join(parts)}"
+
+
+def _shown(target: str) -> str:
+    from towline_connectors.sinks import describe
+
+    return describe(target)

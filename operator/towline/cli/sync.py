@@ -1,0 +1,173 @@
+"""`towline sync`: ask for a sync on the cluster and follow it to its end."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from towline.api.base import seconds
+from towline.cli import cluster
+from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
+from towline.cli.output import duration, number, print_json, program, say
+from towline.contract import FULL_AT, REQUESTED_AT
+
+if TYPE_CHECKING:
+    from towline.cli.cluster import Cluster
+    from towline.cli.progress import Display
+
+POLL_SECONDS = 1.0
+GRACE_SECONDS = 5.0
+SILENT_SECONDS = 30.0  # after this without a SyncJob, hint at the operator
+
+
+@click.command()
+@click.argument("name")
+@click.option("--full", is_flag=True, help="Read every stream in full, which also finds deletions.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the sync to its end.")
+@click.option("--timeout", default="1h", show_default=True, metavar="DURATION", help="How long to wait, as 30s or 2h.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@cluster.options
+def sync(
+    name: str,
+    full: bool,
+    wait: bool,
+    timeout: str,
+    output: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
+) -> None:
+    """Sync the Integration NAME now.
+
+    Exit codes: 0 done, 1 not possible, 2 the sync failed, 3 still running after --timeout, 4 forbidden.
+    """
+    from towline.core import names
+
+    limit = _limit(timeout)
+    connection = cluster.connect(kubeconfig, context, namespace)
+    integration = connection.integration(name)
+    where = f"{connection.namespace}/{name}"
+    if integration.get("spec", {}).get("suspend"):
+        raise CliError(
+            f"{where} is suspended: it starts no sync.",
+            f"Resume it: kubectl -n {connection.namespace} patch integrations.towline.dev {name}"
+            """ --type merge -p '{"spec":{"suspend":false}}'""",
+            exit_code=NOT_READY,
+        )
+    token = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    connection.annotate("integrations", name, {REQUESTED_AT: token, **({FULL_AT: token} if full else {})})
+    job_name = names.requested(name, token)
+    say("►", f"asked for a {'full ' if full else ''}sync of {where}: SyncJob {job_name}")
+    if not wait:
+        say("►", f"Follow it: kubectl -n {connection.namespace} get syncjobs.towline.dev {job_name} -w")
+        if output == "json":
+            print_json({"integration": name, "namespace": connection.namespace, "syncJob": job_name})
+        return
+    try:
+        job = _follow(connection, name, job_name, limit)
+    except KeyboardInterrupt:
+        say("!", f"Stopped watching. The sync goes on; look again: {program()} status {name}")
+        raise
+    if output == "json":
+        print_json(job)
+    _tell(job, where, name)
+
+
+def _limit(timeout: str) -> int:
+    try:
+        return seconds(timeout)
+    except ValueError as error:
+        raise click.UsageError(f"--timeout: {error}") from None
+
+
+def _follow(connection: Cluster, name: str, job_name: str, limit: int) -> dict[str, Any]:
+    """Poll until the SyncJob is complete. Raises CliError when it never starts or takes too long."""
+    from towline.cli.progress import display
+
+    began = time.monotonic()
+    last = "no SyncJob was made"
+    with display() as shown:
+        while True:
+            waited = time.monotonic() - began
+            job = connection.get("syncjobs", job_name)
+            if job is not None:
+                if (job.get("status") or {}).get("completionTime"):
+                    return job
+                last = _show(shown, job)
+            else:
+                last = _why_not_yet(connection, name, waited)
+                shown.note(f"waiting: {last}")
+            if waited >= limit:
+                raise CliError(
+                    f"After {duration(waited)} the sync has not ended: {last}.",
+                    f"It goes on. Look again: {program()} status {name} -n {connection.namespace}",
+                    exit_code=TIMED_OUT,
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def _show(shown: Display, job: dict[str, Any]) -> str:
+    status = job.get("status") or {}
+    progress = status.get("progress") or {}
+    condition = _condition(status, "Succeeded")
+    if progress.get("stream"):
+        shown.update(progress["stream"], progress.get("read") or 0, progress.get("expected"))
+    elif condition:
+        shown.note(f"{condition['reason']}: {condition['message']}")
+    return f"{condition['reason']}: {condition['message'].rstrip('.')}" if condition else "it waits for the operator"
+
+
+def _why_not_yet(connection: Cluster, name: str, waited: float) -> str:
+    """Read the Integration for a reason why no SyncJob was made. Raises CliError when a person has to act."""
+    status = connection.integration(name).get("status") or {}
+    stalled = _condition(status, "Stalled")
+    # A request is an answer to rejected credentials and to a tripped guard, and the operator needs a moment to
+    # notice that what stalled the Integration has just been corrected.
+    answered = ("CredentialsRejected", "PolicyViolation")
+    if stalled and stalled["status"] == "True" and stalled["reason"] not in answered and waited > GRACE_SECONDS:
+        raise CliError(f"{name} cannot sync: {stalled['reason']}.", stalled["message"], exit_code=NOT_READY)
+    active = [entry["name"] for entry in status.get("active") or []]
+    if active:
+        return f"{', '.join(active)} is still running"
+    if waited > SILENT_SECONDS:
+        return (
+            "the operator has not answered the request; is it running?"
+            " kubectl get pods -A -l app.kubernetes.io/name=towline"
+        )
+    return "the operator has not seen the request yet"
+
+
+def _tell(job: dict[str, Any], where: str, name: str) -> None:
+    status = job["status"]
+    condition = _condition(status, "Succeeded") or {"status": "Unknown", "reason": "ResultLost", "message": ""}
+    totals = status.get("totals") or {}
+    counts = "   ".join(
+        f"{word} {number(totals[key])}"
+        for key, word in (("read", "read"), ("upserted", "changed"), ("deleted", "removed"), ("rejected", "rejected"))
+        if totals.get(key) is not None
+    )
+    took = _took(status)
+    if condition["status"] == "True":
+        say("✔", "   ".join(part for part in (took, counts) if part) or "done")
+        if condition["reason"] != "Completed":
+            say("!", f"{condition['reason']}: {condition['message']}")
+        return
+    raise CliError(
+        f"The sync of {where} failed: {condition['reason']}.",
+        *[line for line in (condition["message"], f"More: {program()} status {name}") if line],
+        exit_code=NOT_READY,
+    )
+
+
+def _took(status: dict[str, Any]) -> str:
+    start, end = status.get("startTime"), status.get("completionTime")
+    if not start or not end:
+        return ""
+    return duration((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+
+
+def _condition(status: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    return next((c for c in status.get("conditions") or [] if c.get("type") == kind), None)
