@@ -82,7 +82,7 @@ def parse(content: bytes, source: str) -> list[Document]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that stand twice, as the API server does with strict field validation."""
+    """Refuses keys that stand twice, as the API server does with strict field validation; leaves times as text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -94,6 +94,13 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+# JSON has no times: kubectl sends `scheduledTime: 2026-11-21T08:00:00Z` as the text that stands there.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _document(node: yaml.Node | None, source: str) -> Iterator[Document]:

@@ -70,3 +70,11 @@ def test_a_missing_file_and_an_empty_folder_are_named(tmp_path: Path) -> None:
         read_all([str(tmp_path / "nowhere.yaml")])
     with pytest.raises(CliError, match="holds no manifest"):
         read_all([str(tmp_path)])
+
+
+def test_time_without_quotes_stays_a_text_as_kubectl_sends_it() -> None:
+    text = b"apiVersion: towline.dev/v1alpha1\nkind: SyncJob\nspec: {at: 2026-11-21T08:00:00Z, day: 2026-11-21}\n"
+
+    (document,) = parse(text, "sync.yaml")
+
+    assert document.data["spec"] == {"at": "2026-11-21T08:00:00Z", "day": "2026-11-21"}
