@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,27 @@ def towline(tmp_path: Path) -> Towline:
         )
 
     return run
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Serves `towline simulate NAME ARGUMENTS` on a free port until the test ends; the file with its manifests."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *arguments: str) -> Path:
+        file = tmp_path / f"{name}.yaml"
+        command = [BIN / "towline", "simulate", name, "--port", "0", "--write", str(file), *arguments]
+        log = tmp_path / f"{name}.log"
+        with log.open("wb") as stderr:
+            running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr))
+        deadline = time.monotonic() + 60
+        while not file.exists() or "In another terminal" not in log.read_text():
+            assert running[-1].poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        return file
+
+    yield start
+    for process in running:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0

@@ -223,26 +223,27 @@ def _chosen_hosts(integration: Integration, connector: Connector) -> str:
 
 
 def _refused(problem: Problem, document: Document, connector: Connector, secret: Secret | None) -> CliError:
-    cure = []
-    if (
-        problem.reason in (Reason.SECRET_NOT_FOUND, Reason.KEY_MISSING)
-        or "spec.credentials is missing" in problem.message
-    ):
-        variables = [credentials.variable_of(key.key) for key in connector.spec.credentials or [] if not key.optional]
-        if variables:
-            cure.append(
-                f"Without a cluster: give the Secret's manifest with -f as well, or set {' and '.join(variables)}."
-            )
+    by_name = document.source == COMMAND_LINE
+    message, cure = problem.message, []
+    no_credentials = problem.message.startswith("spec.credentials is missing")
+    if no_credentials or problem.reason in (Reason.SECRET_NOT_FOUND, Reason.KEY_MISSING):
+        required = [key.key for key in connector.spec.credentials or [] if not key.optional]
+        if by_name:
+            message = f"it needs the credentials {' and '.join(required)}"
+        variables = " and ".join(credentials.variable_of(key) for key in required)
+        given = "set" if by_name else "give the Secret's manifest with -f as well, or set"
+        cure.append(f"Without a cluster: {given} {variables}." if variables else "")
     if problem.reason == Reason.HOST_NOT_ALLOWED and secret is not None:
         cure.append(
             f'Without a cluster: put the annotation {ALLOWED_HOSTS} into Secret "{secret.name}" ({secret.source}).'
         )
-    if document.source == COMMAND_LINE:
+    if by_name:
         name = connector.metadata["name"]
+        cure.append(f"Settings are given with --set KEY=VALUE; {program()} explain {name} lists them.")
         cure.append(f"Manifests to fill in: {program()} explain {name} --example > {name}.yaml")
     code = EXIT_CODES.get(problem.reason, ExitCode.CONFIG)
-    message = problem.message if problem.message.endswith(".") else problem.message + "."
-    return CliError(f"{document.name} cannot run ({problem.reason}): {message}", *cure, exit_code=code)
+    text = f"{document.name} cannot run ({problem.reason}): {message.rstrip('.')}."
+    return CliError(text, *[line for line in cure if line], exit_code=code)
 
 
 def plan_of(name: str, namespace: str, integration: Integration, view: View, choices: Choices) -> Plan:

@@ -23,9 +23,6 @@ class Display(Protocol):
     def update(self, stream: str, read: int, expected: int | None = None) -> None:
         """`read` records of `stream` so far, of `expected` where that is known."""
 
-    def done(self, stream: str) -> None:
-        """No more of this stream comes."""
-
     def note(self, text: str) -> None:
         """What is being waited for."""
 
@@ -60,9 +57,6 @@ class Lines:
         rate = f", {number(round((read - first) / (now - start)))}/s" if now - start >= 1 else ""
         say("◎", f"{stream}: {number(read)}{of} read{rate}" if read else stream)
 
-    def done(self, stream: str) -> None:
-        self._told.pop(stream, None)
-
     def note(self, text: str) -> None:
         if text and text != self._note:
             say("◎", text)
@@ -73,14 +67,20 @@ class Bars:
     """For terminals: one line a stream with count, rate and, where the total is known, a bar."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.console import Console, RenderableType
+        from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+
+        class KnownTotal(BarColumn):
+            """A bar only where there is a total: anything else would be a guess."""
+
+            def render(self, task: Task) -> RenderableType:  # type: ignore[override]
+                return super().render(task) if task.fields["total_known"] else ""
 
         self._console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             SpinnerColumn(finished_text="✔"),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            KnownTotal(bar_width=24),
             TextColumn("{task.fields[count]}", justify="right", markup=False),
             TextColumn("{task.fields[rate]}", justify="right", style="dim", markup=False),
             TimeElapsedColumn(),
@@ -102,22 +102,26 @@ class Bars:
     def update(self, stream: str, read: int, expected: int | None = None) -> None:
         now = time.monotonic()
         start, first = self._began.setdefault(stream, (now, read))
-        rate = f"{number(round((read - first) / (now - start)))}/s" if now - start >= 0.5 else ""
+        rate = f"{number(round((read - first) / (now - start)))}/s" if read and now - start >= 0.5 else ""
         count = f"{number(read)}/{number(expected)}" if expected else f"{number(read)} read"
+        self._clear_note()
         if stream not in self._tasks:
-            self._clear_note()
-            self._tasks[stream] = self._bars.add_task(stream, total=None, count="", rate="")
-        self._bars.update(self._tasks[stream], total=expected, completed=read, count=count, rate=rate)
-
-    def done(self, stream: str) -> None:
-        if stream in self._tasks:
-            read = self._bars.tasks[self._bars.task_ids.index(self._tasks[stream])].completed
-            self._bars.update(self._tasks[stream], total=max(read, 1), completed=max(read, 1))
+            for earlier in self._tasks.values():
+                # Streams are read one after another.
+                self._bars.update(earlier, total=1, completed=1)
+            self._tasks[stream] = self._add(stream)
+        known = expected is not None
+        self._bars.update(
+            self._tasks[stream], total=expected, completed=read, count=count, rate=rate, total_known=known
+        )
 
     def note(self, text: str) -> None:
         if self._waiting is None:
-            self._waiting = self._bars.add_task(text, total=None, count="", rate="")
+            self._waiting = self._add(text)
         self._bars.update(self._waiting, description=text)
+
+    def _add(self, text: str) -> Any:
+        return self._bars.add_task(text, total=None, count="", rate="", total_known=False)
 
     def _clear_note(self) -> None:
         if self._waiting is not None:

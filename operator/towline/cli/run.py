@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from towline.cli.errors import CliError
+from towline.cli.errors import FAILED, CliError
 from towline.cli.output import duration, number, print_json, program, say
 
 if TYPE_CHECKING:
@@ -66,15 +66,22 @@ def run(
     from towline.cli.running import INTERRUPTED
     from towline.contract import EXIT_CODES, ExitCode
 
-    documents = read_all([*files, *connector_file])
-    chosen = choose(documents, name) if files else [of_connector(name or "")]
-    choices = Choices(streams, full, check, settings)
-    # All are checked before the first one starts: a mistake shows at once.
-    prepared = [prepare(document, documents, choices, os.environ) for document in chosen]
-    again = _again(name, files, connector_file, target, streams, settings)
+    where = _where(target)
+    try:
+        documents = read_all([*files, *connector_file])
+        chosen = choose(documents, name) if files else [of_connector(name or "")]
+        choices = Choices(streams, full, check, settings)
+        # All are checked before the first one starts: a mistake shows at once.
+        prepared = [prepare(document, documents, choices, os.environ) for document in chosen]
+    except CliError as error:
+        if error.exit_code == FAILED:
+            error.exit_code = ExitCode.CONFIG
+        raise
+    flags = [flag for flag, given in (("--full", full), ("--check", check)) if given]
+    again = _again(name, files, connector_file, target, streams, settings, flags)
     results = []
     for each in prepared:
-        results.append(_one(each, target, check, again, quiet=output == "json"))
+        results.append(_one(each, target, where, again, quiet=output == "json"))
         if results[-1].reason == "Disrupted":
             break
     if output == "json":
@@ -84,23 +91,33 @@ def run(
     raise click.exceptions.Exit(next((int(code) for code in codes if code), 0))
 
 
-def _one(prepared: Prepared, target: str, check: bool, again: str, *, quiet: bool) -> RunResult:
-    """One Integration from its first line to its last."""
-    from towline.cli.running import execute
-    from towline_connectors.sinks import describe, open_sink
+def _where(target: str) -> str:
+    """The destination for people. Raises CliError when the address is none."""
+    from towline_connectors.sinks import describe
     from towline_connectors.sinks.base import SinkError
 
     try:
-        sink = None if check else open_sink(target)
-        where = "" if check else f" → {describe(target)}"
+        return describe(target)
     except SinkError as error:
-        raise CliError(str(error), exit_code=USAGE) from None
+        raise CliError(f"--to: {error}", exit_code=USAGE) from None
+
+
+def _one(prepared: Prepared, target: str, where: str, again: str, *, quiet: bool) -> RunResult:
+    """One Integration from its first line to its last."""
+    from towline.cli.running import execute
+    from towline_connectors.sinks import open_sink
+
+    check = prepared.plan.mode == "Check"
     version = prepared.plan.manifest["version"]
-    say("►", f"{prepared.name}: {prepared.title}, connector {prepared.plan.connector} {version}{where}")
+    say(
+        "►",
+        f"{prepared.name}: {prepared.title}, connector {prepared.plan.connector} {version}"
+        + ("" if check else f" → {where}"),
+    )
     for note in prepared.notes:
         say(" ", note)
     began = time.monotonic()
-    result = execute(prepared, sink)
+    result = execute(prepared, None if check else open_sink(target))
     if not quiet:
         _summarise(prepared, result, target, time.monotonic() - began, again)
     return result
@@ -112,29 +129,31 @@ def _summarise(prepared: Prepared, result: RunResult, target: str, took: float, 
 
     good = EXIT_CODES.get(result.reason) is ExitCode.OK
     check = prepared.plan.mode == "Check"
-    if result.streams:
-        _tell_streams(result, good)
+    _tell_streams(result, good)
     if good:
-        where = "" if check else f"  →  {_shown(target)}"
+        where = "" if check else f"  →  {_where(target)}"
         say("✔", f"{duration(took)}  {result.message if check or result.reason != 'Completed' else 'done'}{where}")
         if not check:
             say(" ", _next(prepared, target))
         return
-    say("✗", f"{prepared.name}: {result.reason}: {result.message}")
+    if result.reason == "Disrupted":
+        say("!", f"Stopped after {duration(took)}.")
+    else:
+        say("✗", f"{prepared.name}: {result.reason}: {result.message}")
     if result.retry_after_seconds is not None:
         say(" ", f"The system asks to wait {duration(result.retry_after_seconds)}.")
     if result.reason == "ConnectorBug":
         say(" ", "Run it again with TOWLINE_DEBUG=1 for the details.")
     elif any(stream.read for stream in result.streams):
-        say(" ", "What was committed stays; the same command goes on from there:")
-        say(" ", f"  {again}")
+        say("►", f"What was committed stays. To go on from there: {again}")
     else:
-        say(" ", f"Then again: {again}")
+        say("►", f"To try again: {again}")
 
 
 def _tell_streams(result: RunResult, good: bool) -> None:
-    width = max(len(stream.name) for stream in result.streams)
-    for stream in result.streams:
+    told = [stream for stream in result.streams if good or stream.read or stream.skipped]
+    width = max((len(stream.name) for stream in told), default=0)
+    for stream in told:
         name = stream.name.ljust(width)
         if stream.skipped:
             say("!", f"{name}  left out: {stream.skipped}")
@@ -150,7 +169,7 @@ def _next(prepared: Prepared, target: str) -> str:
     streams = {stream.name for stream in prepared.plan.streams}
     emits = [emit for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams for emit in s["emit"]]
     entity = f" {emits[-1]['entity']}" if emits else ""
-    source = "" if target == DEFAULT_TARGET else f" --from {shlex.quote(_shown(target))}"
+    source = "" if target == DEFAULT_TARGET else f" --from {shlex.quote(_where(target))}"
     return f"Look at it: {program()} data{entity}{source}"
 
 
@@ -161,6 +180,7 @@ def _again(
     target: str,
     streams: tuple[str, ...],
     settings: tuple[str, ...],
+    flags: list[str],
 ) -> str:
     """The command that goes on; never with a password."""
     parts = [name] if name else []
@@ -171,12 +191,7 @@ def _again(
         ("--set", settings),
     ):
         parts += [part for value in values for part in (option, value)]
+    parts += flags
     if target != DEFAULT_TARGET and not os.environ.get("TOWLINE_TO"):
-        parts += ["--to", _shown(target)]
+        parts += ["--to", _where(target)]
     return f"{program()} run {shlex.join(parts)}"
-
-
-def _shown(target: str) -> str:
-    from towline_connectors.sinks import describe
-
-    return describe(target)
