@@ -36,7 +36,7 @@ def decode_json(body: bytes, host: str, shown: str) -> Any:
 def _second_try(body: bytes, host: str, shown: str) -> Any:
     text = body.decode("utf-8-sig", "replace").strip()
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, parse_int=_integer)
     except (ValueError, RecursionError):
         raise _not_json(text, host, shown) from None
     return _clean(value)
@@ -44,6 +44,10 @@ def _second_try(body: bytes, host: str, shown: str) -> Any:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def _not_json(text: str, host: str, shown: str) -> EngineError:

@@ -43,57 +43,6 @@ class _Functions(Functions):
             raise Mismatch(f"{function_name}() cannot take a value of type {error.actual_type}") from None
 
 
-_FUNCTIONS = _Functions()
-_INTERPRETER: Any = TreeInterpreter(Options(custom_functions=_FUNCTIONS))
-_BUILTINS: dict[str, Any] = dict(_FUNCTIONS.FUNCTION_TABLE)
-
-
-def parse(text: str) -> Node:
-    """The syntax tree of an expression (with or without the leading `=`). Raises ExpressionError."""
-    body = text.removeprefix("=")
-    try:
-        parsed: Any = Parser().parse(body).parsed
-    except jmespath.exceptions.EmptyExpressionError:
-        raise ExpressionError("the expression is empty") from None
-    except jmespath.exceptions.LexerError as error:
-        raise ExpressionError(f"character {error.lexer_position + 1} of `{body}` is not JMESPath") from None
-    except jmespath.exceptions.ParseError as error:
-        near = f"at `{error.token_value}`" if error.token_value else "at its end"
-        raise ExpressionError(
-            f"`{body}` is not JMESPath: it goes wrong {near} (character {error.lex_position + 1}); "
-            "names with other characters than letters, digits and _ need double quotes"
-        ) from None
-    except (jmespath.exceptions.JMESPathError, ValueError, RecursionError):
-        raise ExpressionError(f"`{body}` is not JMESPath") from None
-    tree: Node = parsed
-    _check_functions(tree)
-    return tree
-
-
-def _check_functions(node: Node) -> None:
-    if node["type"] == "function_expression":
-        _check_call(node["value"], len(node["children"]))
-    for child in node.get("children", ()):
-        if isinstance(child, dict):
-            _check_functions(child)
-
-
-def _check_call(name: str, given: int) -> None:
-    ours = FUNCTIONS.get(name)
-    if ours is not None:
-        least, most = ours[1], ours[2]
-    elif name in _BUILTINS:
-        signature = _BUILTINS[name]["signature"]
-        least = len(signature)
-        most = None if signature and signature[-1].get("variadic") else least
-    else:
-        close = difflib.get_close_matches(name, [*FUNCTIONS, *_BUILTINS], 1)
-        raise ExpressionError(f"there is no function {name}()" + (f"; is {close[0]}() meant?" if close else ""))
-    if given < least or (most is not None and given > most):
-        wanted = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
-        raise ExpressionError(f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, {given} given")
-
-
 def function_name(tree: Node) -> str | None:
     """The function whose result the expression is, if it is a call."""
     return tree["value"] if tree["type"] == "function_expression" else None
@@ -151,6 +100,71 @@ def _members(value: Any) -> list[Any] | None:
     return list(value.values()) if value.__class__ is dict else None
 
 
+_ORDERED = {name: _ordered(name) for name in ("lt", "gt", "lte", "gte")}
+
+
+class _Interpreter(TreeInterpreter):
+    """jmespath's interpreter; a number and a text that are compared give null instead of an exception."""
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        compare = _ORDERED.get(node["value"])
+        if compare is None:
+            return super().visit_comparator(node, value)
+        left, right = (self.visit(child, value) for child in node["children"])
+        return compare(left, right)
+
+
+_FUNCTIONS = _Functions()
+_BUILTINS: dict[str, Any] = dict(_FUNCTIONS.FUNCTION_TABLE)
+_INTERPRETER: Any = _Interpreter(Options(custom_functions=_FUNCTIONS))
+
+
+def parse(text: str) -> Node:
+    """The syntax tree of an expression (with or without the leading `=`). Raises ExpressionError."""
+    body = text.removeprefix("=")
+    try:
+        parsed: Any = Parser().parse(body).parsed
+    except jmespath.exceptions.EmptyExpressionError:
+        raise ExpressionError("the expression is empty") from None
+    except jmespath.exceptions.LexerError as error:
+        raise ExpressionError(f"character {error.lexer_position + 1} of `{body}` is not JMESPath") from None
+    except jmespath.exceptions.ParseError as error:
+        near = f"at `{error.token_value}`" if error.token_value else "at its end"
+        raise ExpressionError(
+            f"`{body}` is not JMESPath: it goes wrong {near} (character {error.lex_position + 1}); "
+            "names with other characters than letters, digits and _ need double quotes"
+        ) from None
+    except (jmespath.exceptions.JMESPathError, ValueError, RecursionError):
+        raise ExpressionError(f"`{body}` is not JMESPath") from None
+    tree: Node = parsed
+    _check_functions(tree)
+    return tree
+
+
+def _check_functions(node: Node) -> None:
+    if node["type"] == "function_expression":
+        _check_call(node["value"], len(node["children"]))
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            _check_functions(child)
+
+
+def _check_call(name: str, given: int) -> None:
+    ours = FUNCTIONS.get(name)
+    if ours is not None:
+        least, most = ours[1], ours[2]
+    elif name in _BUILTINS:
+        signature = _BUILTINS[name]["signature"]
+        least = len(signature)
+        most = None if signature and signature[-1].get("variadic") else least
+    else:
+        close = difflib.get_close_matches(name, [*FUNCTIONS, *_BUILTINS], 1)
+        raise ExpressionError(f"there is no function {name}()" + (f"; is {close[0]}() meant?" if close else ""))
+    if given < least or (most is not None and given > most):
+        wanted = str(least) if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+        raise ExpressionError(f"{name}() takes {wanted} argument{'' if wanted == '1' else 's'}, {given} given")
+
+
 class Writer:
     """Writes Python for expressions into one function body. Atoms are local names or literals."""
 
@@ -159,7 +173,7 @@ class Writer:
         self.globals: dict[str, Any] = {
             "_equal": _equal, "_flatten": _flatten, "_slice": _slice, "_members": _members, "_NUMBERS": _NUMBERS,
             "_call": _FUNCTIONS.call_function, "_visit": _INTERPRETER.visit,
-            **{f"_{name}": _ordered(name) for name in ("lt", "gt", "lte", "gte")},
+            **{f"_{name}": compare for name, compare in _ORDERED.items()},
         }  # fmt: skip
         self.objects: set[str] = set()  # atoms known to be objects
         self._depth = 1

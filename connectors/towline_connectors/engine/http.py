@@ -72,7 +72,7 @@ def host_allowed(host: str, allowed: tuple[str, ...]) -> bool:
     host = host.lower().rstrip(".")
     for entry in allowed:
         pattern = entry_host(entry)
-        if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) > len(pattern)):
+        if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) >= len(pattern)):
             return True
     return False
 

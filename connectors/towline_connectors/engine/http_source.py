@@ -85,8 +85,8 @@ class HttpSource:
                 self._client.check_host(call.url)
             reply = await self._caller.send(call)
             records = [] if reply.empty else extract(reply, call)
-            call = pager.next(Turn(call, reply, records))
             yield Page(records)
+            call = pager.next(Turn(call, reply, records))
 
     async def close(self) -> None:
         await self._client.close()

@@ -176,10 +176,15 @@ class Mapper:
     def _explain(self, record: Any, error: Exception) -> str:
         if not isinstance(record, dict):
             return f"the record is not an object but {values.shown(record)}"
+        if self.stream.cursor is not None:
+            try:
+                cursor_value(self.stream.cursor_kind)(expressions.interpret(self.stream.cursor, record))
+            except Exception as found:
+                return f"sync.cursor: {_short(found)}"
         for emit in self.stream.emits:
             name = emit.entity.name
             for root in _roots(emit, record):
-                steps = [("key", partial(expressions.interpret, emit.key, root))]
+                steps: list[tuple[str, Callable[[], Any]]] = [("key", partial(_checked_key, emit, root))]
                 steps += [(o.field.name, partial(fields.evaluate, o, root)) for o in emit.columns if o is not None]
                 for what, step in steps:
                     try:
@@ -201,6 +206,12 @@ def _roots(emit: EmitMap, record: Any) -> list[Any]:
 
 def _short(error: Exception) -> str:
     return str(error)[:300] if isinstance(error, (Mismatch, ExpressionError)) else type(error).__name__
+
+
+def _checked_key(emit: EmitMap, root: Any) -> str | None:
+    if emit.when is not None and not expressions.truthy(expressions.interpret(emit.when, root)):
+        return None
+    return _key_or_fail(values.text(expressions.interpret(emit.key, root)))
 
 
 def _key_or_fail(key: str | None) -> str:
