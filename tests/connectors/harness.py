@@ -42,6 +42,7 @@ class Integration:
     database: Path
     streams: list[str] | None = None
     ca: Path | None = None
+    reroute: str | None = None  # http://HOST:PORT of a replay, instead of the real hosts
     results: list[RunResult] = field(default_factory=list)
 
     def plan(self, mode: str = "Incremental", deadline: int = 600, **overrides: Any) -> Plan:
@@ -75,7 +76,7 @@ class Integration:
     def sync(self, mode: str = "Incremental", **overrides: Any) -> RunResult:
         plan = self.plan(mode, **overrides)
         sink = None if mode == "Check" else open_sink(str(self.database))
-        result = run(plan, self.secrets, sink, ca_bundle=str(self.ca) if self.ca else None)
+        result = run(plan, self.secrets, sink, ca_bundle=str(self.ca) if self.ca else None, reroute=self.reroute)
         self.results.append(result)
         return result
 

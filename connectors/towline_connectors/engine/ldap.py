@@ -184,7 +184,7 @@ class LdapSource:
         if isinstance(error, ssl.SSLCertVerificationError):
             return (
                 f"The certificate of {self._name} is not trusted ({error.verify_message}): give the CA in"
-                " spec.network.caBundleRef, and connect by a name that the certificate has."
+                " spec.caBundleRef, and connect by a name that the certificate has."
             )
         return f"{self._name} does not speak TLS as expected: ldaps:// belongs to port 636, StartTLS to 389."
 

@@ -1,0 +1,71 @@
+"""At volume the memory of a run stays flat, whatever the number of records."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from tests.connectors.harness import Integration, served
+
+from towline_connectors.catalogue.cmdb.servicenow import simulator as servicenow
+from towline_connectors.catalogue.vulnerability.tenable_io import simulator as tenable
+
+ROOT = Path(__file__).parents[2]
+MOST_MIB = 200
+
+
+def measured(application: web.Application, folder: Path, connector: str, stream: str, records: int) -> float:
+    """Peak resident memory, in MiB, of a sync of that stream; it has to read at least that many records."""
+    with served(application) as url:
+        config = {"base_url": url} if connector == "tenable-io" else {"host": url[7:], "scheme": "http"}
+        names = ("access_key", "secret_key") if connector == "tenable-io" else ("username", "password")
+        secrets = dict.fromkeys(names, "simulator")
+        database = folder / f"{records}.db"
+        integration = Integration(connector, config, secrets, database, [stream])
+        given = {"plan": integration.plan().model_dump(mode="json"), "secrets": secrets, "database": str(database)}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.connectors.volume"],
+            input=json.dumps(given),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+    assert done.returncode == 0, done.stderr[-800:]
+    answer = json.loads(done.stdout)
+    assert answer["reason"] == "Completed"
+    assert answer["read"] >= records
+    return float(answer["peak_mib"])
+
+
+def test_incidents_by_the_page_take_the_same_memory_for_36000_as_for_12000(tmp_path: Path) -> None:
+    few, many = (
+        measured(servicenow.application(servicenow.Options(incidents=n)), tmp_path, "servicenow", "incidents", n)
+        for n in (12000, 36000)
+    )
+    print(f"servicenow: {few:.0f} MiB for 12,000 incidents, {many:.0f} MiB for 36,000")
+    assert many < MOST_MIB
+    assert many < few * 1.1
+
+
+@pytest.mark.parametrize("chunks", [(240, 720)])
+def test_findings_by_the_chunk_take_the_same_memory_for_three_times_as_many(
+    tmp_path: Path, chunks: tuple[int, int]
+) -> None:
+    few, many = (
+        measured(
+            tenable.application(tenable.Options(assets=n, findings=60, queued_polls=0, chunks_per_poll=1000)),
+            tmp_path,
+            "tenable-io",
+            "vulnerabilities",
+            n * 40,
+        )
+        for n in chunks
+    )
+    print(f"tenable-io: {few:.0f} MiB for {chunks[0] * 60} findings, {many:.0f} MiB for {chunks[1] * 60}")
+    assert many < MOST_MIB
+    assert many < few * 1.1
