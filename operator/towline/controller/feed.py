@@ -97,6 +97,8 @@ class Feed:
                 registry=self._registry(),
                 settings=watch_settings(),
                 standalone=True,
+                # Left to itself kopf asks for the user's name, and in a pod user 65532 has none.
+                identity="towline",  # type: ignore[arg-type]  # a NewType of str that kopf does not export
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
             )
@@ -188,3 +190,5 @@ def quiet_logs() -> None:
     """kopf logs a line per event, and whole bodies at DEBUG; neither belongs into an operator's log."""
     for name in ("kopf.objects", "kopf.activities", "kopf._core", "kopf._cogs", "kopf"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Signals are the operator's own business; kopf warns that it leaves them alone.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

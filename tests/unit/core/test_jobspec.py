@@ -1,0 +1,158 @@
+"""The Job of an attempt: hardened, without a token, without a secret."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.unit.core.build import NOW, SETTINGS, connector, integration, secret, sync, view
+
+from towline.api.integration import Integration
+from towline.contract import PLAN_ANNOTATION, Plan
+from towline.core import names
+from towline.core.facts import RunSettings
+from towline.core.jobspec import build_claim, build_job, image_of
+from towline.core.plan import PlanTooLargeError, build_plan
+from towline.core.validate import View
+
+
+def built(
+    subject: Integration | None = None, settings: RunSettings = SETTINGS, found: View | None = None, **spec: Any
+) -> dict[str, Any]:
+    subject = subject or integration()
+    found = found or view(subject)
+    run = sync(**spec)
+    return build_job(run, subject, found, build_plan(run, 1, subject, found, settings), settings)
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    return dict(job["spec"]["template"]["spec"])
+
+
+def volume(job: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(entry for entry in pod_of(job)["volumes"] if entry["name"] == name)
+
+
+def test_the_name_is_the_lock_of_the_attempt() -> None:
+    job = built()
+    assert job["metadata"]["name"] == "acme-prod-m-1-1"
+    assert job["metadata"]["ownerReferences"][0]["uid"] == "uid-acme-prod-m-1"
+    assert job["metadata"]["ownerReferences"][0]["controller"] is True
+
+
+def test_the_pod_is_hardened_as_the_restricted_profile_asks() -> None:
+    pod = pod_of(built())
+    container = pod["containers"][0]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["terminationMessagePolicy"] == "File"
+    assert all("value" not in entry for entry in container["env"])
+    assert not any("hostPath" in entry for entry in pod["volumes"])
+
+
+def test_one_job_is_one_attempt_and_a_disruption_fails_it() -> None:
+    spec = built()["spec"]
+    assert (spec["backoffLimit"], spec["podReplacementPolicy"]) == (0, "Failed")
+    first, second = spec["podFailurePolicy"]["rules"]
+    assert first == {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert second["onExitCodes"]["values"] == [64, 65, 70, 75, 77, 78, 80]
+
+
+def test_credentials_are_mounted_under_the_connectors_names_only() -> None:
+    subject = integration(credentials={"secretRef": {"name": "acme-api"}, "keys": {"client_id": "ID"}})
+    found = view(subject, secrets={"acme-api": secret({"ID", "client_secret", "unrelated"})})
+    source = volume(built(subject, found=found), "credentials")["projected"]["sources"][0]["secret"]
+    assert source == {
+        "name": "acme-api",
+        "optional": True,
+        "items": [{"key": "ID", "path": "client_id"}, {"key": "client_secret", "path": "client_secret"}],
+    }
+
+
+def test_the_plan_holds_everything_but_secrets() -> None:
+    text = built(mode="Full")["spec"]["template"]["metadata"]["annotations"][PLAN_ANNOTATION]
+    plan = Plan.model_validate_json(text)
+    assert plan.integration == "secops/acme-prod"
+    assert plan.config == {"region": "eu", "size": 100}
+    assert [(stream.name, stream.full) for stream in plan.streams] == [("hosts", True), ("alerts", True)]
+    assert plan.allowed_hosts == ["api.acme.example"]
+    assert (plan.sync.attempt, plan.sync.created) == (1, "2026-11-21T08:29:00Z")
+    assert json.loads(text)["manifest"]["title"] == "Acme"
+
+
+def test_a_sync_of_some_streams_plans_only_these() -> None:
+    plan = build_plan(sync(streams=["alerts"]), 1, integration(), view(), SETTINGS)
+    assert [stream.name for stream in plan.streams] == ["alerts"]
+
+
+def test_settings_of_a_stream_reach_the_plan() -> None:
+    stream = {
+        "name": "hosts",
+        "fullEvery": "7d",
+        "lookback": "10m",
+        "filter": "active",
+        "mapping": [{"field": "owner", "expression": "raw.owner"}],
+        "guard": {"maxDeletePercent": 20},
+    }
+    subject = integration(streams=[stream])
+    planned = build_plan(sync(), 1, subject, view(subject), SETTINGS).streams[0]
+    assert (planned.full_every, planned.lookback, planned.filter) == ("7d", "10m", "active")
+    assert (planned.mapping, planned.max_delete_percent) == ({"owner": "raw.owner"}, 20)
+
+
+def test_a_plan_that_does_not_fit_an_annotation_is_refused() -> None:
+    big = connector(description="x" * 1000, http={"baseURL": "https://api.acme.example"})
+    subject = integration(config={"region": "eu", "host": "x" * 250_000})
+    with pytest.raises(PlanTooLargeError, match="name fewer streams"):
+        build_plan(sync(), 1, subject, view(subject, connector=big), SETTINGS)
+
+
+def test_rows_go_to_the_volume_unless_a_secret_names_a_database() -> None:
+    assert volume(built(), "data") == {"name": "data", "persistentVolumeClaim": {"claimName": "towline-data"}}
+    subject = integration(destinationSecretRef={"name": "warehouse"})
+    found = view(subject, secrets={"acme-api": secret(), "warehouse": secret({"url"})})
+    job = built(subject, found=found)
+    assert volume(job, "destination")["projected"]["sources"][0]["secret"]["name"] == "warehouse"
+    assert "data" not in [entry["name"] for entry in pod_of(job)["volumes"]]
+    claim = build_claim("secops", RunSettings(volume_size="1Gi", storage_class="fast"))
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert "ownerReferences" not in claim["metadata"]
+
+
+def test_resources_come_from_the_nearest_that_names_them() -> None:
+    own = connector(defaults={"resources": {"limits": {"memory": "1Gi"}}, "activeDeadlineSeconds": 120})
+    subject = integration(job={"resources": {"requests": {"cpu": "2"}}})
+    job = built(subject, found=view(subject, connector=own))
+    assert pod_of(job)["containers"][0]["resources"] == {
+        "requests": {"cpu": "2", "memory": "256Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+    assert job["spec"]["activeDeadlineSeconds"] == 180
+
+
+def test_labels_of_the_user_never_replace_towlines() -> None:
+    subject = integration(job={"labels": {"kueue.x-k8s.io/queue-name": "syncs", "towline.dev/sync": "forged"}})
+    labels = built(subject)["metadata"]["labels"]
+    assert labels["kueue.x-k8s.io/queue-name"] == "syncs"
+    assert labels["towline.dev/sync"] == "acme-prod-m-1"
+
+
+def test_an_image_of_its_own_is_used_by_digest() -> None:
+    own = connector(
+        http=None, entrypoint="acme.run", image={"repository": "r.example/x", "digest": f"sha256:{'0' * 64}"}
+    )
+    assert image_of(own, SETTINGS) == (f"r.example/x@sha256:{'0' * 64}", "IfNotPresent")
+
+
+def test_the_longest_names_fit() -> None:
+    integration_name = "i" * 40
+    sync_name = names.scheduled(integration_name, NOW)
+    assert len(sync_name) <= names.MAX_SYNC_NAME
+    assert len(names.job("s" * names.MAX_SYNC_NAME, 9999)) <= names.MAX_JOB_NAME
+    assert names.attempt_of(names.job(sync_name, 12), sync_name) == 12
+    assert names.attempt_of("another-1", sync_name) is None

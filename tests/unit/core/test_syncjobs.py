@@ -1,0 +1,249 @@
+"""A SyncJob's life: waiting, attempts, retries, ends, and what is left behind."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.core.build import NOW, SETTINGS, around, checked, integration, result, sync, view
+from tests.unit.core.test_integrations import world
+from tests.unit.core.world import CrashError, World
+
+from towline.contract import EXIT_CODES
+from towline.core import actions as act
+from towline.core.facts import SecretFacts
+from towline.core.pods import JobFacts, PodFacts
+from towline.core.syncjobs import SyncSnapshot, reconcile_sync
+
+
+def decide(status: dict[str, Any] | None = None, spec: dict[str, Any] | None = None, **facts: Any) -> act.Decision:
+    subject = facts.pop("subject", integration())
+    snapshot: dict[str, Any] = {
+        "sync": sync(status, **(spec or {})),
+        "integration": subject,
+        "checked": facts.pop("checked", None) or checked(subject),
+        "around": around(),
+        "slot": True,
+    }
+    return reconcile_sync(SyncSnapshot(**{**snapshot, **facts}), NOW, SETTINGS)
+
+
+def condition(decision: act.Decision, type_: str = "Succeeded") -> dict[str, Any]:
+    patches = [action for action in decision.actions if isinstance(action, act.PatchStatus)]
+    return next((one for one in patches[-1].status["conditions"] if one["type"] == type_), {})
+
+
+def kinds(decision: act.Decision) -> list[str]:
+    return [type(action).__name__ for action in decision.actions]
+
+
+def test_a_run_starts_with_its_volume_its_job_and_then_its_status() -> None:
+    decision = decide()
+    assert kinds(decision)[:3] == ["EnsureClaim", "CreateJob", "PatchStatus"]
+    assert decision.slot is act.Slot.HOLD
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert status["attempts"] == 1
+    assert status["jobRef"] == {"name": "acme-prod-m-1-1"}
+    assert (status["integrationGeneration"], status["credentialsVersion"]) == (1, "s-1/1")
+    assert status["image"] == "towline:test"
+
+
+def test_without_a_slot_it_asks_for_one_and_writes_nothing_yet() -> None:
+    decision = decide(slot=False)
+    assert decision.slot is act.Slot.WANT
+    assert condition(decision)["reason"] == "Queued"
+    fresh = reconcile_sync(
+        SyncSnapshot(sync=sync(), integration=integration(), checked=view(), around=around()),
+        NOW - timedelta(seconds=59),
+        SETTINGS,
+    )
+    assert (fresh.actions, fresh.slot) == ([], act.Slot.WANT)
+
+
+def test_it_waits_for_another_sync_of_the_same_integration() -> None:
+    decision = decide(ahead="acme-prod-1")
+    assert 'aits for "acme-prod-1"' in condition(decision)["message"]
+    assert "CreateJob" not in kinds(decision)
+
+
+def test_it_waits_while_the_integration_is_suspended() -> None:
+    assert "suspended" in condition(decide(subject=integration(suspend=True)))["message"]
+
+
+def test_a_run_in_progress_goes_on_while_the_integration_is_suspended() -> None:
+    retrying = {"attempts": 1, "nextAttemptTime": "2026-11-21T08:29:00Z", "startTime": "2026-11-21T08:00:00Z"}
+    assert "CreateJob" in kinds(decide(retrying, subject=integration(suspend=True)))
+
+
+def test_an_integration_that_is_not_there_yet_is_waited_for_and_then_given_up() -> None:
+    waiting = reconcile_sync(SyncSnapshot(sync=sync()), NOW - timedelta(seconds=30), SETTINGS)
+    assert condition(waiting)["reason"] == "Pending"
+    assert waiting.look_again == NOW
+    given_up = reconcile_sync(SyncSnapshot(sync=sync()), NOW, SETTINGS)
+    assert condition(given_up)["reason"] == "IntegrationNotFound"
+    assert condition(given_up, "Stalled")["status"] == "True"
+
+
+def test_a_problem_of_the_integration_ends_it_with_the_same_sentence() -> None:
+    decision = decide(checked=checked(integration(), secrets={"acme-api": None}))
+    assert condition(decision)["reason"] == "SecretNotFound"
+    assert "kubectl -n secops create secret" in condition(decision)["message"]
+
+
+def test_streams_that_the_integration_does_not_sync_are_refused() -> None:
+    decision = decide(spec={"streams": ["hosts", "nothing"]})
+    assert condition(decision)["reason"] == "ConfigInvalid"
+    assert "nothing" in condition(decision)["message"]
+
+
+RUNNING = {"attempts": 1, "startTime": "2026-11-21T08:29:00Z", "jobRef": {"name": "acme-prod-m-1-1"}}
+JOB = JobFacts("acme-prod-m-1-1", "j-1", NOW, {})
+
+
+def after(reason: str, status: dict[str, Any] | None = None, attempt: int = 1, **fields: Any) -> act.Decision:
+    found = result(reason, attempt=attempt, **fields)
+    pod = PodFacts("p", "p-1", "Failed", exit_code=int(EXIT_CODES[found.reason]), message=found.model_dump_json())
+    return decide(status or RUNNING, jobs={attempt: JOB}, pods={attempt: pod})
+
+
+def test_success_records_the_counts() -> None:
+    streams = [{"name": "hosts", "read": 10, "upserted": 4, "deleted": 1, "checkpoint": "c", "full": True}]
+    decision = after("Completed", streams=streams)
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert condition(decision)["status"] == "True"
+    assert condition(decision)["message"] == "4 new or changed, 1 deleted of 10 read"
+    assert status["totals"] == {"read": 10, "upserted": 4, "deleted": 1, "rejected": 0}
+    assert status["completionTime"] == "2026-11-21T08:30:00Z"
+    assert status["exitCode"] == 0
+    assert {"CountRun", "CountAttempt", "Emit"} <= set(kinds(decision))
+
+
+def test_counts_of_several_attempts_add_up() -> None:
+    first = {**RUNNING, "attempts": 2, "streams": [{"name": "hosts", "read": 5, "upserted": 5, "checkpoint": "a"}]}
+    decision = after("Completed", first, attempt=2, streams=[{"name": "hosts", "read": 3, "upserted": 1}])
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert status["totals"]["read"] == 8
+    assert status["streams"][0]["checkpoint"] == "a"
+
+
+def test_streams_that_were_not_asked_for_are_not_believed() -> None:
+    decision = after("Completed", streams=[{"name": "forged", "read": 10**9}])
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert "streams" not in status
+    assert "totals" not in status
+
+
+def test_a_transient_failure_is_retried_and_the_cause_can_be_read() -> None:
+    decision = after("Unreachable", message="cannot reach api.acme.example: connection refused")
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert condition(decision)["reason"] == "Retrying"
+    assert condition(decision, "Reconciling")["reason"] == "Unreachable"
+    assert "failure 1 of 4" in condition(decision)["message"]
+    assert status["nextAttemptTime"] == "2026-11-21T08:31:00Z"
+    assert decision.look_again == NOW + timedelta(seconds=60)
+    assert decision.slot is act.Slot.RELEASE
+
+
+def test_after_the_last_attempt_the_cause_becomes_the_reason() -> None:
+    decision = after("Unreachable", {**RUNNING, "attempts": 4, "failures": 3}, attempt=4)
+    assert condition(decision)["reason"] == "Unreachable"
+    assert "Given up after 4 attempts" in condition(decision)["message"]
+
+
+def test_a_failed_check_names_no_counts() -> None:
+    found = result("Completed")
+    pod = PodFacts("p", "p-1", "Succeeded", exit_code=0, message=found.model_dump_json())
+    decision = decide(RUNNING, {"mode": "Check"}, jobs={1: JOB}, pods={1: pod})
+    assert condition(decision)["message"] == "The credentials are accepted and the system answers"
+
+
+def test_after_the_end_only_the_newest_failed_job_stays() -> None:
+    over = {**RUNNING, "attempts": 2, "completionTime": "2026-11-21T08:29:59Z"}
+    failed = JobFacts("acme-prod-m-1-2", "j-2", NOW, {"Failed": ("BackoffLimitExceeded", "", NOW)})
+    kept = decide(over, jobs={1: JOB, 2: failed}, keep_failed_job=True)
+    assert [action.name for action in kept.actions if isinstance(action, act.DeleteJob)] == ["acme-prod-m-1-1"]
+    gone = decide(over, jobs={2: failed}, keep_failed_job=False)
+    assert kinds(gone) == ["DeleteJob"]
+    still_active = decide(over, jobs={2: JobFacts("acme-prod-m-1-2", "j-2", NOW, {})}, keep_failed_job=True)
+    assert kinds(still_active) == ["DeleteJob"], "an image that never comes must not run later"
+
+
+def test_a_replaced_run_stops_its_job() -> None:
+    decision = decide(RUNNING, jobs={1: JOB}, replaced_by="acme-prod-2")
+    assert condition(decision)["reason"] == "Replaced"
+    assert "DeleteJob" in kinds(decision)
+
+
+def test_an_object_that_is_being_deleted_is_left_alone() -> None:
+    subject = sync(RUNNING)
+    subject.metadata["deletionTimestamp"] = "2026-11-21T08:29:59Z"
+    assert reconcile_sync(SyncSnapshot(sync=subject), NOW, SETTINGS).actions == []
+
+
+def running_world() -> World:
+    made = world(schedule=None)
+    made.integration["metadata"]["annotations"] = {"towline.dev/requested-at": "go"}
+    made.secret = SecretFacts("s-1/1", {"client_id", "client_secret"})
+    made.settle()
+    return made
+
+
+ENDS = st.sampled_from(["Completed", "Unreachable", "RateLimited", "DestinationFull", "disrupted", "oom", "lost"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(ENDS, st.one_of(st.none(), st.integers(0, 5))), min_size=1, max_size=30))
+def test_attempts_never_overlap_and_always_end_wherever_the_operator_dies(
+    story: list[tuple[str, int | None]],
+) -> None:
+    made = running_world()
+    name = made.created[0]
+    for how, crash in story:
+        status = made.syncs[name]["status"]
+        if "completionTime" in status:
+            break
+        attempt = status["attempts"]
+        made.end(f"{name}-{attempt}", _end(made, name, attempt, how))
+        made.crash_in = crash
+        for _ in range(3):
+            try:
+                made.settle(rounds=20)
+                break
+            except CrashError:
+                continue
+        made.crash_in = None
+        made.pass_time(hours=2)
+        made.settle(rounds=20)
+    assert made.job_names == [f"{name}-{number + 1}" for number in range(len(made.job_names))], "each attempt once"
+    status = made.syncs[name]["status"]
+    counted = [how for how, _ in story[: status["attempts"]] if how not in ("Completed", "disrupted")]
+    assert status.get("failures", 0) <= 4
+    if "completionTime" in status:
+        assert status["conditions"][0]["status"] in ("True", "False")
+    elif len(story) >= status["attempts"]:
+        assert status.get("failures", 0) == min(len(counted), 4)
+
+
+def _end(made: World, name: str, attempt: int, how: str) -> PodFacts:
+    if how == "disrupted":
+        return PodFacts("p", "p-1", "Failed", gone=True, disruption="EvictionByEvictionAPI")
+    if how == "oom":
+        return PodFacts("p", "p-1", "Failed", exit_code=137, ended_by="OOMKilled")
+    if how == "lost":
+        return PodFacts("p", "p-1", "Failed", exit_code=1)
+    found = result(how, sync_uid=made.syncs[name]["metadata"]["uid"], attempt=attempt)
+    code = int(EXIT_CODES[found.reason])
+    return PodFacts("p", "p-1", "Failed" if code else "Succeeded", exit_code=code, message=found.model_dump_json())
+
+
+@pytest.mark.parametrize("crash", range(6))
+def test_a_crash_while_starting_makes_one_job(crash: int) -> None:
+    made = world(schedule=None)
+    made.integration["metadata"]["annotations"] = {"towline.dev/requested-at": "go"}
+    made.crash_in = crash
+    try:
+        made.settle()
+    except CrashError:
+        made.settle()
+    assert made.job_names == [f"{made.created[0]}-1"]
