@@ -61,7 +61,7 @@ def test_each_credential_is_used_and_each_that_is_used_is_declared(name: str) ->
 def test_streams_that_delete_rows_have_a_guard(name: str) -> None:
     for stream in connector(name).spec.streams or []:
         deletes = stream.sync.deletes
-        if deletes and deletes.complete_scan in ("OnFull", "Always") and name != "feodo-tracker":
+        if deletes and deletes.complete_scan in ("OnFull", "Always"):
             assert stream.sync.max_delete_percent is not None, stream.name
 
 

@@ -48,8 +48,22 @@ def test_a_list_of_addresses_becomes_indicators(tmp_path: Path) -> None:
     assert stream(result, "addresses").rejected == 0
 
 
-def test_an_empty_list_is_a_good_answer(tmp_path: Path) -> None:
-    with served(feodo.application(feodo.Options(addresses=0))) as url:
+def test_an_empty_list_is_a_good_answer_and_ends_all_blocking(tmp_path: Path) -> None:
+    app = feodo.application(feodo.Options(addresses=30))
+    with served(app) as url:
         integration = Integration("feodo-tracker", {"base_url": url}, {}, tmp_path / "data.db")
+        integration.sync()
+        handle(app).clear()
         assert integration.sync().reason is Reason.COMPLETED
     assert integration.count("indicators") == 0
+    assert integration.count("indicators", "deleted_time IS NOT NULL") == 30
+
+
+def test_a_page_in_place_of_the_list_deletes_nothing(tmp_path: Path) -> None:
+    app = feodo.application(feodo.Options(addresses=30))
+    with served(app) as url:
+        integration = Integration("feodo-tracker", {"base_url": url}, {}, tmp_path / "data.db")
+        integration.sync()
+        handle(app)[:] = ["<html>", *(f"<p>Line {number} of a notice</p>" for number in range(40)), "</html>"]
+        assert integration.sync().reason is Reason.SCHEMA_MISMATCH
+    assert integration.count("indicators") == 30
