@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,17 +15,14 @@ from towline.cli import connectors, credentials
 from towline.cli.errors import CliError
 from towline.cli.local import DEFAULT_NAMESPACE, Choices, facts_of, plan_of
 from towline.cli.manifests import Document
-from towline.cli.rules import broken
-from towline.contract import Plan
+from towline.cli.rules import broken, misnamed
 from towline.core import hosts
 from towline.core.config import schema_problem, with_defaults
 from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
-from towline.core.validate import Problem
+from towline.core.validate import Problem, View
 from towline.core.validate import validate as validate_integration
 
 MODELS: dict[str, type[BaseModel]] = {"Integration": Integration, "Connector": Connector, "SyncJob": SyncJob}
-LONGEST_NAME = {"Integration": 40, "SyncJob": 58, "Connector": 253}
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(slots=True)
@@ -45,7 +41,7 @@ def check(documents: Sequence[Document]) -> list[Finding]:
         model = MODELS.get(document.kind)
         if model is None or not document.known:
             continue
-        finding = Finding(document, _name(document))
+        finding = Finding(document, [f"{document.source}: {text}" for text in misnamed(document)])
         try:
             parsed = model.model_validate(document.data)
         except ValidationError as error:
@@ -58,23 +54,6 @@ def check(documents: Sequence[Document]) -> list[Finding]:
                 _integration(parsed, documents, finding)
         findings.append(finding)
     return findings
-
-
-def _name(document: Document) -> list[str]:
-    name, longest = document.name, LONGEST_NAME[document.kind]
-    where = f"{document.source}: metadata.name"
-    if not name:
-        generated = document.kind == "SyncJob" and document.metadata.get("generateName")
-        return [] if generated else [f"{where} is missing"]
-    if not _NAME.fullmatch(name):
-        return [
-            f'{where}: "{name}" may only hold lower-case letters, digits and dashes, and begins and ends without dash'
-        ]
-    if len(name) > longest:
-        return [f"{where} has {len(name)} characters, at most {longest} are allowed"]
-    if document.kind == "Integration" and "." in name:
-        return [f"{where} must not contain dots, because the names of its Jobs are made from it"]
-    return []
 
 
 def _connector(connector: Connector, source: str) -> list[str]:
@@ -96,7 +75,7 @@ def _integration(integration: Integration, documents: Sequence[Document], findin
     try:
         connector = connectors.load(name, documents)
     except CliError as error:
-        if any(document.kind == "Connector" and document.name == name for document in documents):
+        if any(d.kind == "Connector" and d.known and d.name == name for d in documents):
             finding.notes.append(f'Connector "{name}" is not valid itself; what depends on it was not checked.')
         else:
             finding.notes += [str(error), *error.cure, "Its settings and streams were not checked."]
@@ -107,20 +86,22 @@ def _integration(integration: Integration, documents: Sequence[Document], findin
     if isinstance(outcome, Problem):
         finding.problems.append(f"{finding.document.source}: {outcome.message}")
     else:
-        finding.problems += _compiled(
-            plan_of(finding.document.name, namespace, integration, outcome, Choices()), finding
-        )
+        finding.problems += _compiled(integration, namespace, outcome, finding)
 
 
-def _compiled(plan: Plan, finding: Finding) -> list[str]:
+def _compiled(integration: Integration, namespace: str, view: View, finding: Finding) -> list[str]:
     """What the engine says of the Integration's own filters and mappings."""
     from towline_connectors.engine.compile import compile_plan
     from towline_connectors.engine.errors import EngineError
 
+    if finding.problems:
+        return []  # a plan needs a good name, for one
     try:
-        compile_plan(plan)
+        compile_plan(plan_of(integration, namespace, view, Choices()))
     except EngineError as error:
         return [f"{finding.document.source}: {error.message}"]
+    except CliError as error:
+        return [str(error)]
     return []
 
 

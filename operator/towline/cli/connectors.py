@@ -26,12 +26,13 @@ def bundled() -> dict[str, Path]:
 
 def load(name: str, documents: Iterable[Document] = ()) -> Connector:
     """The Connector `name`, from `documents` first. Raises CliError with near names when there is none."""
-    for document in documents:
-        if document.kind == "Connector" and document.name == name:
+    own = [document for document in documents if document.kind == "Connector" and document.known]
+    for document in own:
+        if document.name == name:
             return parsed(document)
     paths = bundled()
     if name not in paths:
-        raise unknown(name, [*paths, *(d.name for d in documents if d.kind == "Connector")])
+        raise unknown(name, [*paths, *(document.name for document in own)])
     return read(paths[name])
 
 

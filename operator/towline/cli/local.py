@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,19 +16,22 @@ from towline.api.conditions import Reason
 from towline.api.connector import Connector
 from towline.api.integration import Credentials as CredentialsSpec
 from towline.api.integration import Integration, IntegrationStream, SecretRef
+from towline.api.syncjob import IntegrationRef, Mode, SyncJob, SyncJobSpec
 from towline.cli import connectors, credentials
 from towline.cli.credentials import Credentials, Secret
 from towline.cli.errors import CliError
 from towline.cli.manifests import Document
 from towline.cli.output import program
-from towline.cli.rules import broken
-from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Plan, StreamPlan, SyncIdentity
+from towline.cli.rules import broken, misnamed
+from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Plan
 from towline.core import hosts
 from towline.core.config import with_defaults
 from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
+from towline.core.plan import PlanTooLargeError, build_plan
 from towline.core.validate import Problem, View, validate
 
 DEFAULT_NAMESPACE = "default"
+LONGEST_RUN = 7 * 86400  # seconds; who sits before it ends a run with Ctrl-C
 COMMAND_LINE = "the command line"
 _ENVIRONMENT = "environment"  # stands for the Secret when all credentials come from variables
 
@@ -70,7 +73,8 @@ def of_connector(name: str) -> Document:
 
 def choose(documents: Sequence[Document], name: str | None) -> list[Document]:
     """The Integrations to run: all, or the one called `name`. Raises CliError when there is none."""
-    found = [document for document in documents if document.kind == "Integration"]
+    # Camel K has Integrations too, and Tailscale Connectors: `known` tells ours.
+    found = [document for document in documents if document.kind == "Integration" and document.known]
     names = ", ".join(document.name for document in found)
     if not found:
         raise CliError(
@@ -92,8 +96,7 @@ def prepare(
     """The plan of one Integration. Raises CliError with the operator's own sentence when it cannot run."""
     integration = parsed(document)
     namespace = document.namespace or DEFAULT_NAMESPACE
-    known_connectors = [d for d in documents if d.kind == "Connector"]
-    connector = connectors.load(integration.spec.connector_ref.name, known_connectors)
+    connector = connectors.load(integration.spec.connector_ref.name, documents)
     secret = _secret_of(integration, documents, namespace)
     values = credentials.gather(integration, connector, secret, environment)
     adapted = _adapted(integration, connector, values, choices)
@@ -102,7 +105,7 @@ def prepare(
     if isinstance(view, Problem):
         raise _refused(view, document, connector, secret)
     return Prepared(
-        plan=plan_of(document.name, namespace, adapted, view, choices),
+        plan=plan_of(adapted, namespace, view, choices),
         title=connector.spec.title,
         secrets=values.values,
         ca_bundle=_ca_bundle(integration, documents, namespace),
@@ -113,8 +116,6 @@ def prepare(
 
 
 def parsed(document: Document) -> Integration:
-    if not document.name:
-        raise CliError(f"{document.source}: metadata.name of the Integration is missing.", exit_code=ExitCode.CONFIG)
     title = f'Integration "{document.name}" is not valid.'
     try:
         integration = Integration.model_validate(document.data)
@@ -122,7 +123,7 @@ def parsed(document: Document) -> Integration:
         from towline.api.explain import explain
 
         raise CliError(title, *explain(error, document.source), exit_code=ExitCode.CONFIG) from None
-    if problems := [f"{document.source}: {sentence}" for sentence in broken(integration)]:
+    if problems := [f"{document.source}: {text}" for text in (*misnamed(document), *broken(integration))]:
         raise CliError(title, *problems, exit_code=ExitCode.CONFIG)
     return integration
 
@@ -246,45 +247,24 @@ def _refused(problem: Problem, document: Document, connector: Connector, secret:
     return CliError(text, *[line for line in cure if line], exit_code=code)
 
 
-def plan_of(name: str, namespace: str, integration: Integration, view: View, choices: Choices) -> Plan:
-    """What the run is given, as the operator would write it."""
+def plan_of(integration: Integration, namespace: str, view: View, choices: Choices) -> Plan:
+    """The plan that the operator would write for a SyncJob made now."""
+    name = str(integration.metadata["name"])
     now = datetime.now(UTC)
-    mode: Literal["Incremental", "Full", "Check"] = (
-        "Check" if choices.check else "Full" if choices.full else "Incremental"
+    mode: Mode = "Check" if choices.check else "Full" if choices.full else "Incremental"
+    sync = SyncJob(
+        metadata={
+            "name": f"{name}-local-{now:%Y%m%dt%H%M%Sz}",
+            "namespace": namespace,
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": now.isoformat(),
+        },
+        spec=SyncJobSpec(integration_ref=IntegrationRef(name=name), mode=mode),
     )
-    sync = SyncIdentity(
-        uid=str(uuid.uuid4()),
-        name=f"{name}-local-{now:%Y%m%dt%H%M%Sz}",
-        namespace=namespace,
-        attempt=1,
-        created=now.isoformat(),
-    )
-    job = integration.spec.job
-    defaults = view.connector.spec.defaults
-    deadline = (job and job.active_deadline_seconds) or (defaults and defaults.active_deadline_seconds)
-    return Plan(
-        sync=sync,
-        integration=f"{namespace}/{name}",
-        mode=mode,
-        streams=[_stream_plan(stream, choices.full) for stream in view.streams],
-        config=view.config,
-        connector=str(view.connector.metadata["name"]),
-        manifest=view.connector.spec.wire(),
-        allowed_hosts=list(view.allowed_hosts),
-        deadline_seconds=deadline or RunSettings().deadline_seconds,
-    )
-
-
-def _stream_plan(stream: IntegrationStream, full: bool) -> StreamPlan:
-    return StreamPlan(
-        name=stream.name,
-        full=full or stream.mode == "Full",
-        lookback=stream.lookback,
-        full_every=stream.full_every,
-        filter=stream.filter,
-        mapping={entry.field: entry.expression for entry in stream.mapping or []},
-        max_delete_percent=stream.guard.max_delete_percent if stream.guard else None,
-    )
+    try:
+        return build_plan(sync, 1, integration, view, RunSettings(deadline_seconds=LONGEST_RUN))
+    except PlanTooLargeError as error:
+        raise CliError(f"{name} cannot run: {error}.", exit_code=ExitCode.CONFIG) from None
 
 
 def _ca_bundle(integration: Integration, documents: Sequence[Document], namespace: str) -> str | None:

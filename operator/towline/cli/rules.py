@@ -2,17 +2,21 @@
 
 Each is found by its type and its message, so the user reads the same sentence either way. Not here are rules that
 compare with the old object (`oldSelf`), which need the cluster, and those of the cron expression and of names, which
-`towline.core.schedule` and `checking` know better.
+`towline.core.schedule` and `misnamed` know better.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from towline.api.base import Model, seconds
+from towline.cli.manifests import Document
 
 Predicate = Callable[[Any], bool]
+LONGEST_NAME = {"Integration": 40, "SyncJob": 58, "Connector": 253}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def _count(*values: object) -> int:
@@ -114,3 +118,21 @@ def broken(value: object, path: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from broken(item, f"{path}[{index}]")
+
+
+def misnamed(document: Document) -> list[str]:
+    """What is wrong with the object's name, if anything."""
+    name, longest = document.name, LONGEST_NAME[document.kind]
+    if not name:
+        generated = document.kind == "SyncJob" and document.metadata.get("generateName")
+        return [] if generated else ["metadata.name is missing"]
+    if not _NAME.fullmatch(name):
+        return [
+            f'metadata.name: "{name}" may only hold lower-case letters, digits and dashes, and has to begin and end'
+            " with a letter or digit"
+        ]
+    if len(name) > longest:
+        return [f"metadata.name has {len(name)} characters, at most {longest} are allowed"]
+    if document.kind == "Integration" and "." in name:
+        return ["metadata.name must not contain dots, because the names of its Jobs are made from it"]
+    return []

@@ -179,6 +179,16 @@ def test_a_connector_called_by_name_tells_what_it_needs() -> None:
     assert "towline explain tenable-io --example" in text
 
 
+def test_an_integration_of_another_project_is_left_alone() -> None:
+    foreign = {"apiVersion": "camel.apache.org/v1", "kind": "Integration", "metadata": {"name": "route"}, "spec": {}}
+    assert prepared(foreign, integration(), secret(**KEYS)).plan.integration == "default/prod"
+
+
+def test_a_name_that_the_cluster_would_refuse_is_refused_here() -> None:
+    assert "at most 40 are allowed" in refused(integration(name="a" * 41), secret(**KEYS)).cure[0]
+    assert "must not contain dots" in refused(integration(name="a.b"), secret(**KEYS)).cure[0]
+
+
 def test_one_of_several_integrations_is_picked_by_name() -> None:
     documents = [Document("x", integration(name="a")), Document("x", integration(name="b"))]
     assert [document.name for document in choose(documents, None)] == ["a", "b"]
