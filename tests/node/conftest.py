@@ -1,0 +1,61 @@
+"""Towline installed once for all end-to-end tests, and simulated vendors for them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hack.demo import systems
+from hack.demo.target import SYSTEM_NAMESPACE, install, target_of, uninstall
+from tests.cluster.fixtures import Running
+from tests.node.installation import Towline
+
+SYSTEMS = "systems-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def towline(node_cluster: Running) -> Iterator[Towline]:
+    """The chart, installed with the image of this checkout."""
+    target = target_of(node_cluster.kubeconfig)
+    # A pod that cannot start is given up soon, or the tests of that would take minutes.
+    install(target, node_cluster.image, ["extraArgs={--start-timeout=15}"])
+    yield Towline(target, node_cluster.image)
+    uninstall(target, namespace=SYSTEM_NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def systems_namespace(node_cluster: Running) -> Iterator[str]:
+    target = target_of(node_cluster.kubeconfig)
+    target.namespace(SYSTEMS)
+    yield SYSTEMS
+    target.kubectl("delete", "namespace", SYSTEMS, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def tenable(node_cluster: Running, systems_namespace: str) -> str:
+    """Host of a Tenable with 300 assets and 6,000 findings."""
+    target = target_of(node_cluster.kubeconfig)
+    host = systems.simulator(target, SYSTEMS, "tenable-io", node_cluster.image, {"assets": 300, "running_exports": 50})
+    systems.wait_for(target, SYSTEMS, host.partition(".")[0])
+    return host
+
+
+@pytest.fixture(scope="session")
+def servicenow(node_cluster: Running, systems_namespace: str) -> str:
+    """Host of a ServiceNow at volume that takes its time, so that a sync can be caught in the middle."""
+    target = target_of(node_cluster.kubeconfig)
+    options = {"incidents": 6000, "computers": 3000, "servers": 1000, "users": 3000, "groups": 100, "latency_ms": 250}
+    host = systems.simulator(target, SYSTEMS, "servicenow", node_cluster.image, options)
+    systems.wait_for(target, SYSTEMS, host.partition(".")[0])
+    return host
+
+
+@pytest.fixture(scope="module")
+def namespace(node_cluster: Running) -> Iterator[str]:
+    """A namespace for a module, in which only `restricted` pods may run."""
+    target = target_of(node_cluster.kubeconfig)
+    name = f"sync-{uuid.uuid4().hex[:8]}"
+    target.namespace(name)
+    yield name
+    target.kubectl("delete", "namespace", name, "--wait=false")

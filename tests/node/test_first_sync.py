@@ -1,0 +1,195 @@
+"""The main job: an Integration is applied, and its data is there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hack.demo import systems
+from tests.node.installation import Towline, condition, until
+
+pytestmark = pytest.mark.node
+
+
+@pytest.fixture(scope="module")
+def synced(towline: Towline, namespace: str, tenable: str) -> str:
+    """The Integration `tenable` of the namespace, after its first sync to the SQLite volume."""
+    towline.tenable(namespace, "tenable", tenable)
+    assert towline.result(namespace, "tenable")["reason"] == "Completed"
+    return "tenable"
+
+
+def test_the_rows_are_on_the_volume(towline: Towline, namespace: str, synced: str) -> None:
+    counts = towline.reader(namespace).counts(synced)
+    assert counts["asset"][0] == 300
+    assert counts["asset_vulnerability"][0] == 300 * 20
+    assert counts["vulnerability"][0] > 0
+
+
+def test_findings_point_at_assets_and_vulnerabilities_that_are_there(
+    towline: Towline, namespace: str, synced: str
+) -> None:
+    found = towline.reader(namespace).rows("open_vulnerabilities", synced)
+    assert len(found) > 1000
+    assert all(each["hostname"] for each in found[:100])
+
+
+def test_kubectl_wait_ends_when_the_integration_is_ready(towline: Towline, namespace: str, synced: str) -> None:
+    towline.target.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"integration/{synced}", "--timeout=30s")
+    run = towline.runs(namespace, synced)[-1]["metadata"]["name"]
+    towline.target.kubectl(
+        "-n", namespace, "wait", "--for=jsonpath={.status.completionTime}", f"syncjob/{run}", "--timeout=30s"
+    )
+
+
+def test_the_status_says_what_happened(towline: Towline, namespace: str, synced: str) -> None:
+    towline.condition(namespace, synced, "Ready", "Synced")
+    status = towline.get(namespace, "integration", synced)["status"]
+    assert status["lastSuccessfulTime"]
+    assert status["nextScheduleTime"]
+    assert {each["name"] for each in status["streams"]} >= {"assets", "vulnerabilities"}
+    run = towline.runs(namespace, synced)[-1]["status"]
+    assert run["totals"]["read"] >= 300
+    assert run["attempts"] == 1
+
+
+def test_kubectl_shows_it_in_columns(towline: Towline, namespace: str, synced: str) -> None:
+    header, row, *_ = towline.target.kubectl("-n", namespace, "get", "integrations").splitlines()
+    assert header.split()[:4] == ["NAME", "CONNECTOR", "READY", "STATUS"]
+    assert row.split()[:4] == ["tenable", "tenable-io", "True", "Synced"]
+
+
+def test_prometheus_sees_it(towline: Towline, namespace: str, synced: str) -> None:
+    labels = f'integration="{synced}",namespace="{namespace}"'
+
+    def sample(name: str, **more: str) -> str:
+        wanted = [f'{key}="{value}"' for key, value in more.items()] + labels.split(",")
+        for line in towline.metrics().splitlines():
+            if line.startswith(name + "{") and all(part in line for part in wanted):
+                return line.rpartition(" ")[2]
+        return ""
+
+    until(lambda: sample("towline_integration_condition", type="Ready", status="True") == "1.0", 10)
+    assert float(sample("towline_integration_last_success_timestamp_seconds")) > 1_700_000_000
+    assert float(sample("towline_sync_runs_total", reason="Completed")) >= 1
+
+
+def test_a_request_syncs_again_and_only_what_changed(towline: Towline, namespace: str, synced: str) -> None:
+    before = len(towline.runs(namespace, synced))
+    token = "towline.dev/requested-at=again"
+    towline.target.kubectl("-n", namespace, "annotate", "integration", synced, "--overwrite", token)
+    until(lambda: len(towline.runs(namespace, synced)) > before, 30)
+    assert towline.result(namespace, synced)["reason"] == "Completed"
+    run = towline.runs(namespace, synced)[-1]
+    assert run["spec"]["trigger"] == "Manual"
+    assert run["status"]["totals"]["upserted"] == 0
+    assert towline.reader(namespace).counts(synced)["asset"] == (300, 0)
+
+
+def test_a_syncjob_made_by_hand_runs(towline: Towline, namespace: str, synced: str) -> None:
+    manifest = {
+        "apiVersion": "towline.dev/v1alpha1",
+        "kind": "SyncJob",
+        "metadata": {"name": "by-hand", "namespace": namespace},
+        "spec": {"integrationRef": {"name": synced}, "streams": ["assets"], "mode": "Full"},
+    }
+    towline.target.apply(manifest)
+
+    def ended() -> dict[str, Any] | None:
+        found = condition(towline.get(namespace, "syncjob", "by-hand"), "Succeeded")
+        return found if found.get("status") != "Unknown" and found else None
+
+    result = until(ended, 60, lambda: towline.describe(namespace, synced))
+    assert result["reason"] == "Completed"
+    status = towline.get(namespace, "syncjob", "by-hand")["status"]
+    assert [each["name"] for each in status["streams"]] == ["assets"]
+
+
+@pytest.fixture(scope="module")
+def warehoused(towline: Towline, namespace: str, tenable: str) -> str:
+    """The name of the Secret of a PostgreSQL to which the Integration `warehoused` has synced."""
+    database = systems.postgresql(towline.target, namespace)
+    systems.wait_for(towline.target, namespace, "postgresql")
+    towline.tenable(namespace, "warehoused", tenable, destinationSecretRef={"name": database})
+    assert towline.result(namespace, "warehoused")["reason"] == "Completed"
+    return database
+
+
+def test_rows_can_go_to_postgresql(towline: Towline, namespace: str, warehoused: str) -> None:
+    counts = towline.reader(namespace, url_secret=warehoused).counts("warehoused")
+    assert counts["asset"] == (300, 0)
+    assert counts["asset_vulnerability"] == (300 * 20, 0)
+
+
+@pytest.fixture(scope="module")
+def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]:
+    """The pod of a sync that is at work."""
+    towline.servicenow(namespace, "slow", servicenow)
+
+    def at_work() -> dict[str, Any] | None:
+        pods = towline.pods(namespace, "slow")
+        return pods[-1] if pods and pods[-1]["status"].get("phase") == "Running" else None
+
+    return until(at_work, 60, lambda: towline.describe(namespace, "slow"), pause=0.1)
+
+
+LOOK = """
+import json, os
+def writable(path):
+    try:
+        open(path, "w").close()
+        return True
+    except OSError:
+        return False
+print(json.dumps({
+    "uid": os.getuid(),
+    "token": os.path.exists("/var/run/secrets/kubernetes.io"),
+    "root": writable("/probe"),
+    "home": writable("/opt/towline/probe"),
+    "environment": dict(os.environ),
+    "credentials": {name: oct(os.stat("/run/towline/credentials/" + name).st_mode & 0o777)
+                    for name in os.listdir("/run/towline/credentials") if not name.startswith(".")},
+    "capabilities": [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")],
+    "no_new_privileges": [line.split()[1] for line in open("/proc/1/status") if line.startswith("NoNewPrivs")],
+}))
+"""
+
+
+def test_inside_the_pod_there_is_no_token_no_root_and_nothing_to_write(
+    towline: Towline, namespace: str, running: dict[str, Any]
+) -> None:
+    pod = running["metadata"]["name"]
+    seen = json.loads(towline.target.kubectl("-n", namespace, "exec", "-i", pod, "--", "python3", "-", stdin=LOOK))
+    assert seen["uid"] == 65532
+    assert not seen["token"]
+    assert not seen["root"]
+    assert not seen["home"]
+    assert set(seen["credentials"]) == {"username", "password"}
+    assert set(seen["credentials"].values()) <= {"0o440", "0o400"}
+    assert set(seen["capabilities"]) == {"0000000000000000"}
+    assert set(seen["no_new_privileges"]) == {"1"}
+    # The credentials are a file; no variable tells them, nor where other services are.
+    assert "simulator" not in seen["environment"].values()
+    assert not [name for name in seen["environment"] if name.endswith("_SERVICE_HOST") and "KUBERNETES" not in name]
+
+
+def test_the_pod_names_no_account_but_default_and_mounts_no_token(running: dict[str, Any]) -> None:
+    spec = running["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec.get("serviceAccountName", "default") == "default"
+    sources = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", [])]
+    assert not [source for source in sources if "serviceAccountToken" in source]
+    (container,) = spec["containers"]
+    assert [each for each in container["env"] if "value" in each] == []
+
+
+def test_no_credential_stands_in_any_object_but_the_secret(
+    towline: Towline, namespace: str, warehoused: str, running: dict[str, Any]
+) -> None:
+    stored = towline.get(namespace, "secret", systems.POSTGRESQL_SECRET)["data"]["password"]
+    kinds = "integrations,syncjobs,jobs,pods,events,configmaps"
+    text = towline.target.kubectl("-n", namespace, "get", kinds, "-o", "yaml") + towline.metrics()
+    for value in (stored, base64.b64decode(stored).decode()):
+        assert value not in text
