@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -90,13 +90,27 @@ def sort_rows(rows: dict[str, Row], stored: dict[str, Stored], stream: str, run_
     return changes
 
 
-def uids(entity: Entity, integration: str, rows: list[Row]) -> Iterator[str]:
+def columns_of(entity: Entity, rows: list[Row]) -> dict[str, tuple[Any, ...]]:
+    """The rows by column, without the columns that are None in all of them: most sources fill a third of an
+    entity's fields, and each column that a statement names costs time in every row."""
+    by_column = zip(entity.columns, zip(*rows, strict=True), strict=True)
+    count = len(rows)
+    return {
+        name: values
+        for name, values in by_column
+        if values[0] is not None or name == "source_key" or values.count(None) < count
+    }
+
+
+def uids(entity: Entity, integration: str, keys: Iterable[str]) -> list[str]:
     """The uid of each row: a hash of integration, entity and source key, the same in every destination."""
-    start = blake2b(f"{integration}\0{entity.name}\0".encode(), digest_size=16)
-    for row in rows:
-        own = start.copy()
-        own.update(row[0].encode())
-        yield own.hexdigest()
+    start = blake2b(f"{integration}\0{entity.name}\0".encode(), digest_size=16).copy
+    found = []
+    for key in keys:
+        own = start()
+        own.update(key.encode())
+        found.append(own.hexdigest())
+    return found
 
 
 def storable(batch: Batch) -> Batch:

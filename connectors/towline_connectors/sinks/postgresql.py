@@ -5,9 +5,10 @@ Works behind a pooler in transaction mode: nothing but temporary tables, made wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final
 
 import orjson
@@ -19,7 +20,7 @@ from towline.contract import SyncIdentity
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks import postgresql_errors, schema, views
 from towline_connectors.sinks.base import Session, SinkError
-from towline_connectors.sinks.changes import Row, Seen, Stored, uids
+from towline_connectors.sinks.changes import Row, Seen, Stored, columns_of, uids
 from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import literal, quote
 from towline_connectors.sinks.session import SqlSession
@@ -30,7 +31,10 @@ MIGRATION_LOCK: Final = 0x746F776C696E65  # "towline", for pg_advisory_xact_lock
 # A stopped or lost pod must not hold its claim's lock for ever; a waiting one gives up in time to be retried.
 SETTINGS: Final = (
     "SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '10min';"
-    " SET LOCAL idle_in_transaction_session_timeout = '60s'"
+    " SET LOCAL idle_in_transaction_session_timeout = '60s';"
+    # Our joins are of thousands of rows with a table of any size, by its key. The planner, which has no
+    # statistics of temporary tables, would read the whole table for each batch.
+    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 )
 # COPY's types of our columns; json arrives as bytes, which PostgreSQL takes as they are.
 COPY_TYPES: Final = {
@@ -159,49 +163,53 @@ class PostgresqlStore:
         )
         return {row[0]: Stored._make(row[1:]) for row in cursor}
 
-    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
+    def has_rows(self, entity: Entity, integration: str) -> bool:
+        return bool(self.fetch(f"SELECT 1 FROM {quote(entity.table)} WHERE integration = ? LIMIT 1", (integration,)))
+
+    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> int:
+        columns = _columns(entity, rows)
         now = datetime.fromisoformat(stamp.now)
-        fixed = ("integration", "stream", "run_id", "first_seen_time", "last_seen_time", "modified_time", "uid")
-        types = ("text", "text", "text", "time", "time", "time", "text")
-        lead = (stamp.integration, stamp.stream, stamp.run_id, now, now, now)
-        names = uids(entity, stamp.integration, rows)
-        self._copy(
-            quote(entity.table),
-            (*fixed, *entity.columns),
-            (*types, *_types(entity)),
-            ((*lead, uid, *row) for uid, row in zip(names, _adapted(entity, rows), strict=True)),
-        )
+        fixed = {
+            "integration": stamp.integration,
+            "stream": stamp.stream,
+            "run_id": stamp.run_id,
+            "first_seen_time": now,
+            "last_seen_time": now,
+            "modified_time": now,
+        }
+        full: dict[str, Iterable[Any]] = {name: repeat(value, len(rows)) for name, value in fixed.items()}
+        full["uid"] = uids(entity, stamp.integration, columns["source_key"])
+        full |= columns
+        try:
+            with self._db.transaction():
+                self._copy(entity, quote(entity.table), full)
+        except psycopg.errors.UniqueViolation:
+            return 0
+        return len(rows)
 
     def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
-        table = quote(f"towline_new_{entity.table}")
-        columns = entity.columns
-        self._run(
-            f"CREATE TEMP TABLE IF NOT EXISTS {table} ON COMMIT DELETE ROWS AS"
-            f" SELECT {', '.join(map(quote, columns))} FROM {quote(entity.table)} WITH NO DATA"
-        )
-        self._copy(table, columns, _types(entity), _adapted(entity, rows))
-        sets = [f"{quote(name)} = n.{quote(name)}" for name in columns if name != "source_key"]
+        sets = [f"{quote(name)} = n.{quote(name)}" for name in entity.columns if name != "source_key"]
         now = literal(stamp.now)
-        sets += [f"stream = {literal(stamp.stream)}", f"run_id = {literal(stamp.run_id)}", "deleted_time = NULL"]
-        sets += [f"last_seen_time = {now}", f"modified_time = {now}"]
-        self._run(
-            f"UPDATE {quote(entity.table)} t SET {', '.join(sets)} FROM {table} n"
-            f" WHERE t.integration = {literal(stamp.integration)} AND t.source_key = n.source_key"
-        )
+        self._update(entity, stamp, "changed", rows, [*sets, "deleted_time = NULL", f"modified_time = {now}"])
 
     def see(self, entity: Entity, stamp: Stamp, rows: list[Seen]) -> None:
+        nothing = (None,) * len(entity.fields)
+        full = [(key, *nothing, time, None, scan, raw) for key, time, scan, raw in rows]
+        sets = ["scan_id = n.scan_id", *(f"{name} = coalesce(n.{name}, t.{name})" for name in ("source_time", "raw"))]
+        self._update(entity, stamp, "seen", full, sets)
+
+    def _update(self, entity: Entity, stamp: Stamp, kind: str, rows: list[Row], sets: list[str]) -> None:
+        table = quote(f"towline_{kind}_{entity.table}")
         self._run(
-            f"UPDATE {quote(entity.table)} t SET last_seen_time = %s, run_id = %s, stream = %s, scan_id = n.scan_id,"
-            " source_time = coalesce(n.source_time, t.source_time), raw = coalesce(n.raw::json, t.raw)"
-            " FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) n (key, source_time, scan_id, raw)"
-            " WHERE t.integration = %s AND t.source_key = n.key",
-            (
-                stamp.now, stamp.run_id, stamp.stream,
-                [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows],
-                [None if row[3] is None else row[3].decode() for row in rows],
-                stamp.integration,
-            ),
-        )  # fmt: skip
+            f"CREATE TEMP TABLE IF NOT EXISTS {table} ON COMMIT DELETE ROWS AS"
+            f" SELECT {', '.join(map(quote, entity.columns))} FROM {quote(entity.table)} WITH NO DATA"
+        )
+        self._copy(entity, table, _columns(entity, rows))
+        sets = [*sets, f"stream = {literal(stamp.stream)}", f"run_id = {literal(stamp.run_id)}"]
+        self._run(
+            f"UPDATE {quote(entity.table)} t SET {', '.join(sets)}, last_seen_time = {literal(stamp.now)}"
+            f" FROM {table} n WHERE t.integration = {literal(stamp.integration)} AND t.source_key = n.source_key"
+        )
 
     def delete(self, entity: Entity, stamp: Stamp, keys: list[str]) -> int:
         return self.execute(
@@ -225,32 +233,33 @@ class PostgresqlStore:
         with suppress(psycopg.Error):
             self._db.close()
 
-    def _copy(self, table: str, columns: tuple[str, ...], types: tuple[str, ...], rows: Iterator[Row]) -> None:
+    def _copy(self, entity: Entity, table: str, columns: Mapping[str, Iterable[Any]]) -> None:
+        types = dict(schema.entity_table(entity).columns)
         sql = f"COPY {table} ({', '.join(map(quote, columns))}) FROM STDIN (FORMAT BINARY)"
         with self._db.cursor() as cursor, cursor.copy(sql) as copy:
-            copy.set_types([COPY_TYPES[kind] for kind in types])
-            for row in rows:
-                copy.write_row(row)
+            copy.set_types([COPY_TYPES[types[name]] for name in columns])
+            write = copy.write_row
+            for row in zip(*columns.values(), strict=True):
+                write(row)
 
 
-def _adapted(entity: Entity, rows: list[Row]) -> Iterator[Row]:
-    """Rows with times as such and JSON as bytes."""
-    kinds = _types(entity)
-    times = [place for place, kind in enumerate(kinds) if kind == "time"]
-    jsons = [place for place, kind in enumerate(kinds) if kind == "json"]
-    for row in rows:
-        values = list(row)
-        for place in times:
-            if values[place] is not None:
-                values[place] = datetime.fromisoformat(values[place])
-        for place in jsons:
-            if values[place] is not None and values[place].__class__ is not bytes:
-                values[place] = orjson.dumps(values[place])
-        yield tuple(values)
+def _columns(entity: Entity, rows: list[Row]) -> dict[str, Iterable[Any]]:
+    """The rows by column, times as such and JSON as bytes."""
+    types = dict(schema.entity_table(entity).columns)
+    converters = {"time": _time, "json": _json}
+    columns: dict[str, Iterable[Any]] = {}
+    for name, values in columns_of(entity, rows).items():
+        convert = converters.get(types[name])
+        columns[name] = values if convert is None else map(convert, values)
+    return columns
 
 
-def _types(entity: Entity) -> tuple[str, ...]:
-    return ("text", *(field.type for field in entity.fields), "time", "integer", "text", "json")
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
+
+
+def _json(value: Any) -> bytes | None:
+    return value if value is None or value.__class__ is bytes else orjson.dumps(value)
 
 
 def connect(url: str, *, read_only: bool = False) -> psycopg.Connection[tuple[Any, ...]]:

@@ -68,7 +68,7 @@ def names() -> dict[str, str]:
 
 
 def rows(target: str, name: str, where: Where = (), *, limit: int = DEFAULT_LIMIT, with_deleted: bool = False) -> Rows:
-    """Rows of an entity (live ones, unless `with_deleted`), a table or a view.
+    """Rows of an entity, by its name or its table's (live ones, unless `with_deleted`), or of a table or view.
 
     `where` are pairs of column and value, all of which must hold; the value of an enumeration may be its caption,
     that of a list is one of its items. Raises QueryError, SinkError.
@@ -91,8 +91,7 @@ def rows(target: str, name: str, where: Where = (), *, limit: int = DEFAULT_LIMI
 def _relation(name: str, with_deleted: bool) -> tuple[str, Entity | None]:
     entity = next((one for one in REGISTRY.values() if name in (one.name, one.table)), None)
     if entity is not None:
-        as_table = with_deleted or (name == entity.table and name != entity.name)
-        return (entity.table if as_table else views.live_view(entity.table)), entity
+        return (entity.table if with_deleted else views.live_view(entity.table)), entity
     known = names()
     if name in known:
         return name, next((one for one in REGISTRY.values() if views.live_view(one.table) == name), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from towline.contract import RunResult, SyncIdentity
@@ -17,6 +18,7 @@ from towline_connectors.sinks.schema import quote
 from towline_connectors.sinks.store import ConnectionLost, Stamp, Store, UnstorableText
 
 T = TypeVar("T")
+_KEY = itemgetter(0)  # in the order of the keys, inserts touch an index's pages one after another
 
 MAX_KEY_LENGTH: Final = 600  # characters; PostgreSQL's indexes take 2,704 bytes
 RECONNECT_AFTER: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between attempts to connect anew
@@ -30,6 +32,7 @@ class SqlSession:
         self._integration = integration
         self._claim = held
         self._now = now
+        self._new: dict[str, bool] = {}  # entity: whether its next rows are probably not there yet
 
     @classmethod
     def open(
@@ -135,15 +138,28 @@ class SqlSession:
             rejected = [(row[0][:MAX_KEY_LENGTH], why, row[RAW] or b"") for row in too_long]
             records.keep_rejected(self._store, self._integration, stamp.stream, stamp.run_id, rejected)
             written.rejected += len(too_long)
+        if self._expects_new(entity):
+            # Looking up each key of a first sync would cost a third of the time.
+            inserted = self._store.insert(entity, stamp, sorted(by_key.values(), key=_KEY))
+            written.upserted += inserted
+            self._new[entity.name] = inserted == len(by_key)
+            if inserted == len(by_key):
+                return
         stored = self._store.stored(entity, self._integration, list(by_key))
+        self._new[entity.name] = not stored
         changes = sort_rows(by_key, stored, stamp.stream, stamp.run_id)
         if changes.new:
-            self._store.insert(entity, stamp, changes.new)
+            self._store.insert(entity, stamp, sorted(changes.new, key=_KEY))
         if changes.changed:
             self._store.change(entity, stamp, changes.changed)
         if changes.seen:
             self._store.see(entity, stamp, changes.seen)
         written.upserted += len(changes.new) + len(changes.changed)
+
+    def _expects_new(self, entity: Entity) -> bool:
+        if entity.name not in self._new:
+            self._new[entity.name] = not self._store.has_rows(entity, self._integration)
+        return self._new[entity.name]
 
     def _replace(self, stamp: Stamp, replacement: Replacement) -> int:
         entity = get(replacement.entity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from towline.contract import SyncIdentity
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks import schema, views
 from towline_connectors.sinks.base import Session, SinkError
-from towline_connectors.sinks.changes import Row, Stored, uids
+from towline_connectors.sinks.changes import Row, Seen, Stored, columns_of, uids
 from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import literal, quote
 from towline_connectors.sinks.session import SqlSession
@@ -22,7 +23,10 @@ from towline_connectors.sinks.store import Stamp, UnstorableText
 
 BUSY_SECONDS: Final = 60  # how long a writer waits for another process's transaction
 PAGE_BYTES: Final = 8192
+CACHE_KIB: Final = 32768
 CHECKPOINT_PAGES: Final = 4096  # the write-ahead log goes back into the file when it has so many pages
+KEPT_STATEMENTS: Final = 32  # one of 500 rows holds about a megabyte
+STATEMENT_ROWS: Final = (500, 50, 5, 1)  # rows of one statement; few sizes, so that few statements are kept prepared
 
 
 class SqliteSink:
@@ -53,13 +57,20 @@ class SqliteStore:
             raise SinkError(f"The folder {folder} of the SQLite file does not exist; make it.", transient=False)
         with self._errors():
             # The engine opens in one thread and writes in another, never in both at once.
-            self._db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path,
+                timeout=busy_seconds,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=KEPT_STATEMENTS,
+            )
         try:
             with self._errors():
                 self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")  # counts for a new file only
                 self._db.execute("PRAGMA journal_mode=WAL")
                 # A power cut may cost the last commits, never the file; killing the process costs nothing.
                 self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
                 self._db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
                 self._db.execute(f"PRAGMA journal_size_limit={64 << 20}")
         except SinkError:
@@ -135,16 +146,43 @@ class SqliteStore:
         )
         return rows[0] if rows else None
 
+    def has_rows(self, entity: Entity, integration: str) -> bool:
+        return bool(self.fetch(f"SELECT 1 FROM {quote(entity.table)} WHERE integration = ? LIMIT 1", (integration,)))
+
     def stored(self, entity: Entity, integration: str, keys: list[str]) -> dict[str, Stored]:
-        rows = self._db.execute(
-            "SELECT source_key, content_hash, source_time, deleted_time IS NOT NULL, run_id, scan_id, stream"
-            f" FROM {quote(entity.table)} WHERE integration = ?"
-            " AND source_key IN (SELECT value FROM json_each(?))",
+        # One row with all of it: each row fetched would give up the interpreter's lock and wait to get it back.
+        found = self.fetch(
+            "SELECT json_group_array(json_array(source_key, content_hash, source_time,"
+            " deleted_time IS NOT NULL, run_id, scan_id, stream))"
+            f" FROM {quote(entity.table)} WHERE integration = ? AND source_key IN (SELECT value FROM json_each(?))",
             (integration, orjson.dumps(keys).decode()),
         )
-        return {row[0]: Stored._make(row[1:]) for row in rows}
+        return {row[0]: Stored._make(row[1:]) for row in orjson.loads(found[0][0])}
 
-    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
+    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> int:
+        return self._write(entity, stamp, rows, "DO NOTHING")
+
+    def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
+        names = (*entity.columns, "stream", "run_id", "last_seen_time", "modified_time")
+        sets = [f"{quote(name)} = excluded.{quote(name)}" for name in names if name != "source_key"]
+        self._write(entity, stamp, rows, f"DO UPDATE SET {', '.join(sets)}, deleted_time = NULL")
+
+    def see(self, entity: Entity, stamp: Stamp, rows: list[Seen]) -> None:
+        sets = [f"{name} = excluded.{name}" for name in ("last_seen_time", "run_id", "stream", "scan_id")]
+        sets += [f"{name} = coalesce(excluded.{name}, {quote(entity.table)}.{name})" for name in ("source_time", "raw")]
+        nothing = (None,) * len(entity.fields)
+        full = [(key, *nothing, time, None, scan, raw) for key, time, scan, raw in rows]
+        self._write(entity, stamp, full, f"DO UPDATE SET {', '.join(sets)}")
+
+    def _write(self, entity: Entity, stamp: Stamp, rows: list[Row], on_conflict: str) -> int:
+        """Insert rows, many with one statement: sqlite3 gives up the interpreter's lock at each, and beside a
+        busy thread waits milliseconds to get it back."""
+        columns = columns_of(entity, rows)
+        for field in entity.fields:
+            if field.type in ("texts", "json") and field.column in columns:
+                columns[field.column] = tuple(map(_json_text, columns[field.column]))
+        columns["uid"] = tuple(uids(entity, stamp.integration, columns["source_key"]))
+        params = list(chain.from_iterable(zip(*columns.values(), strict=True)))
         now = literal(stamp.now)
         fixed = {
             "integration": literal(stamp.integration),
@@ -154,41 +192,19 @@ class SqliteStore:
             "last_seen_time": now,
             "modified_time": now,
         }
-        columns = (*entity.columns, "uid")
-        values = ", ".join([*_parameters(columns), *fixed.values()])
-        names = ", ".join(map(quote, (*columns, *fixed)))
-        self._db.executemany(
-            f"INSERT INTO {quote(entity.table)} ({names}) VALUES ({values})",
-            (
-                (*row, uid)
-                for row, uid in zip(_adapted(entity, rows), uids(entity, stamp.integration, rows), strict=True)
-            ),
-        )
-
-    def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
-        now = literal(stamp.now)
-        columns = entity.columns
-        sets = [
-            f"{quote(name)} = {value}"
-            for name, value in zip(columns, _parameters(columns), strict=True)
-            if name != "source_key"
-        ]
-        sets += [f"stream = {literal(stamp.stream)}", f"run_id = {literal(stamp.run_id)}", "deleted_time = NULL"]
-        sets += [f"last_seen_time = {now}", f"modified_time = {now}"]
-        self._db.executemany(
-            f"UPDATE {quote(entity.table)} SET {', '.join(sets)}"
-            f" WHERE integration = {literal(stamp.integration)} AND source_key = ?1",
-            _adapted(entity, rows),
-        )
-
-    def see(self, entity: Entity, stamp: Stamp, rows: list[tuple[str, str | None, str | None, bytes | None]]) -> None:
-        self._db.executemany(
-            f"UPDATE {quote(entity.table)} SET last_seen_time = {literal(stamp.now)},"
-            f" run_id = {literal(stamp.run_id)}, stream = {literal(stamp.stream)}, scan_id = ?3,"
-            " source_time = coalesce(?2, source_time), raw = coalesce(CAST(?4 AS TEXT), raw)"
-            f" WHERE integration = {literal(stamp.integration)} AND source_key = ?1",
-            rows,
-        )
+        # raw comes as bytes; SQLite's JSON functions want text.
+        places = ["CAST(? AS TEXT)" if name == "raw" else "?" for name in columns]
+        one = f"({', '.join([*fixed.values(), *places])})"
+        head = f"INSERT INTO {quote(entity.table)} ({', '.join(map(quote, (*fixed, *columns)))}) VALUES "
+        tail = f" ON CONFLICT (integration, source_key) {on_conflict}"
+        written = done = 0
+        for size in STATEMENT_ROWS:
+            sql = f"{head}{', '.join([one] * size)}{tail}" if len(rows) - done >= size else ""
+            while len(rows) - done >= size:
+                part = params[done * len(columns) : (done + size) * len(columns)]
+                written += self._db.execute(sql, part).rowcount
+                done += size
+        return written
 
     def delete(self, entity: Entity, stamp: Stamp, keys: list[str]) -> int:
         return self.execute(
@@ -213,24 +229,8 @@ class SqliteStore:
             self._db.close()
 
 
-def _parameters(columns: tuple[str, ...]) -> list[str]:
-    # raw comes as bytes; SQLite's JSON functions want text.
-    return [f"CAST(?{place} AS TEXT)" if name == "raw" else f"?{place}" for place, name in enumerate(columns, 1)]
-
-
-def _adapted(entity: Entity, rows: list[Row]) -> list[Row]:
-    """Rows with lists and objects as JSON text."""
-    places = [place for place, field in enumerate(entity.fields, 1) if field.type in ("texts", "json")]
-    adapted = []
-    for row in rows:
-        values: list[Any] | None = None
-        for place in places:
-            value = row[place]
-            if value is not None and not isinstance(value, str):
-                values = values or list(row)
-                values[place] = orjson.dumps(value).decode()
-        adapted.append(row if values is None else tuple(values))
-    return adapted
+def _json_text(value: Any) -> str | None:
+    return value if value is None or value.__class__ is str else orjson.dumps(value).decode()
 
 
 def describe(error: sqlite3.Error, path: str, seconds: float) -> SinkError:

@@ -50,8 +50,11 @@ class Store(Protocol):
     def stored(self, entity: Entity, integration: str, keys: list[str]) -> dict[str, Stored]:
         """What is known of those rows."""
 
-    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
-        """Write rows that are not there."""
+    def has_rows(self, entity: Entity, integration: str) -> bool:
+        """Whether anything of that integration is there."""
+
+    def insert(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> int:
+        """Write those rows that are not there; how many. When some are there it may write none."""
 
     def change(self, entity: Entity, stamp: Stamp, rows: list[Row]) -> None:
         """Overwrite rows that are there, and revive them."""
