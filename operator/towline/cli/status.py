@@ -148,7 +148,7 @@ def _job_row(job: dict[str, Any], now: datetime) -> list[str]:
 
 def _since(entry: dict[str, Any], now: datetime) -> str:
     time = entry.get("lastTransitionTime")
-    return f" since {relative(time, now).removesuffix(' ago')}" if time else ""
+    return f" for {relative(time, now).removesuffix(' ago')}" if time else ""
 
 
 def _indented(text: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from towline.cli.progress import Display
 
 POLL_SECONDS = 1.0
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 20.0  # the operator looks at a missing Secret again every 15 seconds
 SILENT_SECONDS = 30.0  # after this without a SyncJob, hint at the operator
 
 
@@ -124,11 +124,13 @@ def _why_not_yet(connection: Cluster, name: str, waited: float) -> str:
     """Read the Integration for a reason why no SyncJob was made. Raises CliError when a person has to act."""
     status = connection.integration(name).get("status") or {}
     stalled = _condition(status, "Stalled")
-    # A request is an answer to rejected credentials and to a tripped guard, and the operator needs a moment to
-    # notice that what stalled the Integration has just been corrected.
+    # A request is an answer to rejected credentials and to a tripped guard. What else stalled the Integration may
+    # have just been corrected, and the operator needs a moment to notice.
     answered = ("CredentialsRejected", "PolicyViolation")
-    if stalled and stalled["status"] == "True" and stalled["reason"] not in answered and waited > GRACE_SECONDS:
-        raise CliError(f"{name} cannot sync: {stalled['reason']}.", stalled["message"], exit_code=NOT_READY)
+    if stalled and stalled["status"] == "True" and stalled["reason"] not in answered:
+        if waited > GRACE_SECONDS:
+            raise CliError(f"{name} cannot sync: {stalled['reason']}.", stalled["message"], exit_code=NOT_READY)
+        return f"{stalled['reason']}: {stalled['message'].rstrip('.')}"
     active = [entry["name"] for entry in status.get("active") or []]
     if active:
         return f"{', '.join(active)} is still running"
