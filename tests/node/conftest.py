@@ -51,6 +51,16 @@ def servicenow(node_cluster: Running, systems_namespace: str) -> str:
     return host
 
 
+@pytest.fixture(scope="session")
+def sluggish(node_cluster: Running, systems_namespace: str) -> str:
+    """Host of a ServiceNow that takes ten seconds for each answer."""
+    target = target_of(node_cluster.kubeconfig)
+    options = {"latency_ms": 10000}
+    host = systems.simulator(target, SYSTEMS, "servicenow", node_cluster.image, options, "sluggish")
+    systems.wait_for(target, SYSTEMS, "sluggish")
+    return host
+
+
 @pytest.fixture(scope="module")
 def namespace(node_cluster: Running) -> Iterator[str]:
     """A namespace for a module, in which only `restricted` pods may run."""

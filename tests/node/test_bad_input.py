@@ -14,7 +14,7 @@ pytestmark = pytest.mark.node
 
 ONCE: dict[str, Any] = {"retry": {"maxAttempts": 1}}
 SMALL_VOLUME = "/var/lib/towline-small-volume"
-CONNECTOR_OF_NO_IMAGE = {
+CONNECTOR_OF_NO_IMAGE: dict[str, Any] = {
     "apiVersion": "towline.dev/v1alpha1",
     "kind": "Connector",
     "metadata": {"name": "image-of-nowhere"},
@@ -25,7 +25,13 @@ CONNECTOR_OF_NO_IMAGE = {
         "capabilities": ["Pull"],
         "entrypoint": "nowhere.main",
         "image": {"repository": "localhost/nowhere", "tag": "1"},
-        "streams": [],
+        "streams": [
+            {
+                "name": "things",
+                "sync": {"mode": "Full"},
+                "emit": [{"entity": "asset", "key": "=id", "fields": {"hostname": "=name"}}],
+            }
+        ],
     },
 }
 
@@ -100,7 +106,7 @@ def node_shell(towline: Towline, namespace: str, command: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def applied(towline: Towline, namespace: str, small_volume: str, tenable: str, servicenow: str) -> None:
+def applied(towline: Towline, namespace: str, small_volume: str, tenable: str, sluggish: str) -> None:
     """Everything that goes wrong, at once: the tests then wait for each."""
     towline.target.apply(CONNECTOR_OF_NO_IMAGE)
     towline.tenable(namespace, "rejected", tenable, VENDOR_SECRET)
@@ -108,7 +114,7 @@ def applied(towline: Towline, namespace: str, small_volume: str, tenable: str, s
     towline.tenable(namespace, "unreachable", nobody, VENDOR_SECRET, **ONCE)
     small = {"resources": {"requests": {"memory": "8Mi"}, "limits": {"memory": "24Mi"}}}
     towline.tenable(namespace, "memory", tenable, job=small, **ONCE)
-    towline.servicenow(namespace, "deadline", servicenow, job={"activeDeadlineSeconds": 60}, **ONCE)
+    towline.servicenow(namespace, "deadline", sluggish, job={"activeDeadlineSeconds": 60}, **ONCE)
     towline.tenable(small_volume, "full", tenable, **ONCE)
 
 
@@ -186,8 +192,9 @@ def test_a_vendors_secret_is_nowhere_but_in_the_secret(
         towline.result(namespace, name)
     kinds = "integrations,syncjobs,jobs,pods,events,configmaps,persistentvolumeclaims"
     texts = [towline.target.kubectl("-n", each, "get", kinds, "-o", "yaml") for each in (namespace, small_volume)]
-    texts.append(towline.target.kubectl("-n", namespace, "logs", "--selector=app.kubernetes.io/managed-by=towline",
-                                        "--tail=-1", "--prefix"))  # fmt: skip
+    # A pod whose image cannot be pulled has no log, and kubectl complains of it.
+    ours = ["logs", "--selector=app.kubernetes.io/managed-by=towline", "--tail=-1", "--prefix"]
+    texts.append(towline.target.kubectl("-n", namespace, *ours, check=False))
     texts.append(towline.target.kubectl("-n", SYSTEM_NAMESPACE, "logs", f"deploy/{RELEASE}", "--tail=-1"))
     texts.append(towline.metrics())
     for text in texts:

@@ -58,4 +58,6 @@ def cut(message: str) -> str:
 def sentence(text: str) -> str:
     """The text with a capital letter first and without a full stop at the end."""
     stripped = text.strip().rstrip(".")
-    return stripped[:1].upper() + stripped[1:] if not stripped.startswith(("spec.", "config.")) else stripped
+    # A host name, a field or a path keeps its spelling.
+    first = stripped.split(" ", 1)[0]
+    return stripped if set(first.rstrip(".:,")) & set("./:_") else stripped[:1].upper() + stripped[1:]
