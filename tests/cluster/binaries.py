@@ -56,6 +56,8 @@ KUBERNETES = Module(
     f" -X {_VERSION_PACKAGE}.gitMajor={_MAJOR} -X {_VERSION_PACKAGE}.gitMinor={_MINOR}",
     about="4 to 10 minutes on 2 cores, the first time only",
 )
+# Beside kind, which brings the rest in its node image; unlike the rest it is built on any system.
+KUBECTL = Module("kubernetes", {"kubectl": KUBERNETES.programs["kubectl"]}, KUBERNETES.link_flags, "some minutes")
 ETCD = Module("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}, about="under a minute")
 COREDNS = Module("coredns", {"coredns": "github.com/coredns/coredns"}, about="about a minute")
 KIND = Module("kind", {"kind": "sigs.k8s.io/kind"}, about="some seconds")

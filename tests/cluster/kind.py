@@ -3,13 +3,20 @@
 import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+from tests.cluster import processes
+from tests.cluster.addons import STORAGE_CLASS, STORAGE_PROVISIONER, storage_manifest
 from tests.cluster.binaries import KIND, build
 from tests.cluster.choice import engine_answers
+from tests.cluster.folders import CHECKOUT
+from tests.cluster.kubectl import apply, kubectl
 from tests.cluster.record import Record, save
 from tests.cluster.report import ClusterError, step
 
+_PROVISIONER = "provisioner"
 _LABEL = "io.x-k8s.kind.cluster"
 
 
@@ -36,8 +43,10 @@ def up(name: str, wait: float, node_image: str | None) -> Record:
     record = Record(name, "kind", details={"complete": "yes"})
     engine = container_engine()
     if _containers(engine, name):
-        if _kind(engine, "export", "kubeconfig", "--name", name, "--kubeconfig", str(record.kubeconfig)) is None:
+        exported = _kind(engine, "export", "kubeconfig", "--name", name, "--kubeconfig", str(record.kubeconfig)) is None
+        if exported and _api_is_ready(record, wait):
             save(record)
+            _ensure_volumes(record, engine)
             return record
         with step(f"removing the broken kind cluster {name}"):
             _kind(engine, "delete", "cluster", "--name", name, "--kubeconfig", str(record.kubeconfig))
@@ -49,12 +58,14 @@ def up(name: str, wait: float, node_image: str | None) -> Record:
     if failure:
         raise ClusterError(f"kind could not create cluster {name}: {failure}")
     record.kubeconfig.chmod(0o600)
+    _ensure_volumes(record, engine)
     return record
 
 
 def down(record: Record) -> None:
     """Delete the cluster's containers; ClusterError when kind cannot."""
     engine = container_engine()
+    processes.stop(record.pid_file(_PROVISIONER))
     failure = _kind(engine, "delete", "cluster", "--name", record.name, "--kubeconfig", str(record.kubeconfig))
     if failure or _containers(engine, record.name):
         raise ClusterError(
@@ -81,7 +92,39 @@ def component_states(record: Record) -> dict[str, str]:
         found = _containers(container_engine(), record.name)
     except ClusterError:
         return {"container engine": "not running"}
-    return found or {f"{record.name}-control-plane": "not running"}
+    states = found or {f"{record.name}-control-plane": "not running"}
+    return {**states, "API server": "ready" if _api_is_ready(record, 0) else "not ready"}
+
+
+def _ensure_volumes(record: Record, engine: str) -> None:
+    """See to it that pods can write to volumes of the default class.
+
+    kind's own provisioner makes folders for everyone. Kubernetes' built-in one, which some node images have instead,
+    makes them for root alone: then ours takes its place.
+    """
+    name = ("storageclass", STORAGE_CLASS)
+    provisioner = kubectl(record.kubeconfig, "get", *name, "--output=jsonpath={.provisioner}", check=False).strip()
+    if provisioner == "kubernetes.io/host-path":
+        kubectl(record.kubeconfig, "delete", *name)
+        apply(record.kubeconfig, storage_manifest())
+    elif provisioner != STORAGE_PROVISIONER:
+        return
+    if processes.is_alive(processes.read_record(record.pid_file(_PROVISIONER))):
+        return
+    command = [sys.executable, "-m", "tests.cluster.provisioner", str(record.kubeconfig), "/var/lib/towline/tmp"]
+    on_node = [engine, "exec", f"{record.name}-control-plane"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+    processes.start(record.pid_file(_PROVISIONER), [*command, *on_node], record.log(_PROVISIONER), environment)
+
+
+def _api_is_ready(record: Record, wait: float) -> bool:
+    """Whether the API server answers; containers that were just started get `wait` seconds."""
+    deadline = time.monotonic() + wait
+    while kubectl(record.kubeconfig, "get", "--raw=/readyz", "--request-timeout=5s", check=False).strip() != "ok":
+        if time.monotonic() > deadline or "not running" in _containers(container_engine(), record.name).values():
+            return False
+        time.sleep(1)
+    return True
 
 
 def _containers(engine: str, name: str) -> dict[str, str]:

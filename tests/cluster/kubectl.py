@@ -5,16 +5,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.binaries import KUBERNETES, build, built_folder, is_built
+from tests.cluster.binaries import KUBECTL, KUBERNETES, build, built_folder, is_built
 from tests.cluster.report import ClusterError
 
 
 def find_kubectl() -> Path:
     """Our own kubectl when it is built, else the one on PATH, else ours is built."""
-    if not is_built(KUBERNETES) and (found := shutil.which("kubectl")):
+    if is_built(KUBERNETES):
+        return built_folder(KUBERNETES) / "kubectl"
+    if found := shutil.which("kubectl"):
         return Path(found)
-    build([KUBERNETES])
-    return built_folder(KUBERNETES) / "kubectl"
+    return build([KUBECTL])["kubectl"]
 
 
 def kubectl(

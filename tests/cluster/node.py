@@ -12,20 +12,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from string import Template
 
 from tests.cluster import cgroups, hostlink, processes
+from tests.cluster.addons import dns_manifest, storage_manifest
 from tests.cluster.archive import write_program_image
 from tests.cluster.binaries import COREDNS, PAUSE, content_hash
 from tests.cluster.controlplane import node_name
-from tests.cluster.folders import CHECKOUT, HACK, cache_folder, clusters_folder
+from tests.cluster.folders import CHECKOUT, cache_folder, clusters_folder
 from tests.cluster.kubectl import apply, kubectl
 from tests.cluster.locks import file_lock
 from tests.cluster.nodeconfig import (
-    CLUSTER_DOMAIN,
     CONTAINERD_SOCKET,
     cgroup_name,
-    upstream_dns_servers,
     write_node_config,
 )
 from tests.cluster.packages import NODE_TOOLS, ensure_packages
@@ -33,7 +31,6 @@ from tests.cluster.record import Record
 from tests.cluster.report import ClusterError, step
 
 _NODE = "node"
-STORAGE_PROVISIONER = "towline.dev/host-folder"
 
 
 def prepare(record: Record, programs: dict[str, Path]) -> None:
@@ -198,16 +195,9 @@ def _ensure_program_image(record: Record, name: str, program: Path, version: str
 
 
 def _apply_addons(record: Record) -> None:
-    servers = upstream_dns_servers()
-    values = {
-        "coredns_image": _image_reference("coredns", content_hash(COREDNS)),
-        "dns_address": record.addresses.dns,
-        "domain": CLUSTER_DOMAIN,
-        "forward": f"forward . {' '.join(servers)}" if servers else "",
-        "provisioner": STORAGE_PROVISIONER,
-    }
-    for path in sorted((HACK / "cluster" / "addons").glob("*.yaml")):
-        apply(record.kubeconfig, Template(path.read_text()).substitute(values))
+    image = _image_reference("coredns", content_hash(COREDNS))
+    apply(record.kubeconfig, dns_manifest(image, record.addresses.dns))
+    apply(record.kubeconfig, storage_manifest())
 
 
 def _node_ready(record: Record) -> bool:
