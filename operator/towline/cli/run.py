@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -169,7 +170,7 @@ def _next(prepared: Prepared, target: str) -> str:
     streams = {stream.name for stream in prepared.plan.streams}
     emits = [emit for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams for emit in s["emit"]]
     entity = f" {emits[-1]['entity']}" if emits else ""
-    source = "" if target == DEFAULT_TARGET else f" --from {shlex.quote(_where(target))}"
+    source = "" if _default(target) else f" --from {_typed(target)}"
     return f"Look at it: {program()} data{entity}{source}"
 
 
@@ -192,6 +193,17 @@ def _again(
     ):
         parts += [part for value in values for part in (option, value)]
     parts += flags
-    if target != DEFAULT_TARGET and not os.environ.get("TOWLINE_TO"):
-        parts += ["--to", _where(target)]
-    return f"{program()} run {shlex.join(parts)}"
+    to = "" if _default(target) else f" --to {_typed(target)}"
+    return f"{program()} run {shlex.join(parts)}{to}"
+
+
+def _default(target: str) -> bool:
+    """Whether the same commands find this destination by themselves."""
+    return target in (DEFAULT_TARGET, os.environ.get("TOWLINE_TO"))
+
+
+def _typed(target: str) -> str:
+    """A destination as an argument to type; a password stays out of it."""
+    shown = _where(target)
+    hidden = "://" in target and urlsplit(target).password
+    return shlex.quote(shown) + ("   (with the password in $PGPASSWORD)" if hidden else "")
