@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,9 @@ class Slapd:
             connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=list(attributes))
             assert connection.response is not None
             return dict(connection.response[0]["raw_attributes"])
+
+
+MakeDirectory = Callable[..., Slapd]
 
 
 def available() -> bool:

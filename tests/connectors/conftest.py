@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests import slapd
-from tests.slapd import Slapd
+from tests.slapd import MakeDirectory, Slapd
 
 from towline_connectors.catalogue.iam.directory import Options
-
-MakeDirectory = Callable[..., Slapd]
 
 
 @pytest.fixture(scope="session")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ldap3
 import pytest
 from tests.connectors.harness import Integration, stream
-from tests.slapd import Slapd
+from tests.slapd import MakeDirectory, Slapd
 
 from towline.api.conditions import Reason
 from towline_connectors.catalogue.iam import directory
-
-MakeDirectory = Callable[..., Slapd]
 
 
 def integration_of(server: Slapd, database: Path, **config: object) -> Integration:
