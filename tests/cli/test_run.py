@@ -200,6 +200,14 @@ def test_a_connector_of_ones_own_runs_from_its_manifest(towline: Towline, simula
     assert all(row["title"] == row["title"].upper() for row in rows)
 
 
+@pytest.mark.parametrize("target", ["mysql://user:hunter2@host/db", "postgresql://user:hunter2@[host/db"])
+def test_a_destination_that_is_none_is_refused_without_its_password(towline: Towline, target: str) -> None:
+    ended = towline("run", "cisa-kev", "--to", target)
+    assert ended.returncode == 64
+    assert "--to: " in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
 def test_a_simulator_that_does_not_exist_and_an_option_that_does_not(towline: Towline) -> None:
     ended = towline("simulate", "tenable")
     assert ended.returncode == 1

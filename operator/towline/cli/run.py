@@ -101,6 +101,12 @@ def _where(target: str) -> str:
         return describe(target)
     except SinkError as error:
         raise CliError(f"--to: {error}", exit_code=USAGE) from None
+    except ValueError:  # the text may hold a password and is not repeated
+        raise CliError(
+            "--to: the URL cannot be read; it looks like postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special"
+            " characters of the password percent-encoded.",
+            exit_code=USAGE,
+        ) from None
 
 
 def _one(prepared: Prepared, target: str, where: str, again: str, *, quiet: bool) -> RunResult:
