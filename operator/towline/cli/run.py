@@ -98,6 +98,8 @@ def _where(target: str) -> str:
     from towline_connectors.sinks.base import SinkError
 
     try:
+        if "://" in target:
+            _ = urlsplit(target).port  # raises ValueError as soon as a part of the address is none
         return describe(target)
     except SinkError as error:
         raise CliError(f"--to: {error}", exit_code=USAGE) from None
