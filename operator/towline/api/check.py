@@ -32,6 +32,7 @@ def check(document: Mapping[str, Any], source: str = "") -> list[str]:
         return [f'{prefix}kind: "{shown(document.get("kind"))}" is not a kind of Towline: write one of {known}']
     if document.get("apiVersion") != API_VERSION:
         return [f'{prefix}apiVersion: "{shown(document.get("apiVersion"))}" is not known: write {API_VERSION}']
+    document = _named(document)
     name_problem = _name_problem(document.get("metadata"))
     try:
         model = kind.model.model_validate(document, strict=True)
@@ -46,6 +47,14 @@ def broken(model: Model) -> list[str]:
     """The rules between fields that a Connector, Integration or SyncJob of the right shape breaks."""
     whole = model.model_dump(mode="json", by_alias=True, exclude_none=True)
     return list(_broken(_schema(type(model).__name__), whole, ()))
+
+
+def _named(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the name that the API server would make from `generateName`: five characters after it."""
+    metadata = document.get("metadata")
+    if isinstance(metadata, Mapping) and not metadata.get("name") and metadata.get("generateName"):
+        return {**document, "metadata": {**metadata, "name": f"{metadata['generateName']}xxxxx"}}
+    return document
 
 
 def _name_problem(metadata: object) -> str | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ValidationError
 
+from towline.api.check import check as check_document
 from towline.api.connector import Connector
-from towline.api.explain import explain
 from towline.api.integration import Integration
 from towline.api.syncjob import SyncJob
 from towline.cli import connectors, credentials
 from towline.cli.errors import CliError
 from towline.cli.local import DEFAULT_NAMESPACE, Choices, facts_of, plan_of
 from towline.cli.manifests import Document
-from towline.cli.rules import broken, misnamed
 from towline.core import hosts
 from towline.core.config import schema_problem, with_defaults
 from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
@@ -41,13 +41,9 @@ def check(documents: Sequence[Document]) -> list[Finding]:
         model = MODELS.get(document.kind)
         if model is None or not document.known:
             continue
-        finding = Finding(document, [f"{document.source}: {text}" for text in misnamed(document)])
-        try:
+        finding = Finding(document, check_document(document.data, document.source))
+        with contextlib.suppress(ValidationError):  # then the problems tell already what is wrong
             parsed = model.model_validate(document.data)
-        except ValidationError as error:
-            finding.problems += explain(error, document.source)
-        else:
-            finding.problems += [f"{document.source}: {sentence}" for sentence in broken(parsed)]
             if isinstance(parsed, Connector):
                 finding.problems += _connector(parsed, document.source)
             elif isinstance(parsed, Integration):

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.api.base import API_VERSION
+from towline.api.check import check
 from towline.api.conditions import Reason
 from towline.api.connector import Connector
 from towline.api.integration import Credentials as CredentialsSpec
@@ -22,7 +23,6 @@ from towline.cli.credentials import Credentials, Secret
 from towline.cli.errors import CliError
 from towline.cli.manifests import Document
 from towline.cli.output import program
-from towline.cli.rules import broken, misnamed
 from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Plan
 from towline.core import hosts
 from towline.core.config import with_defaults
@@ -117,15 +117,9 @@ def prepare(
 
 def parsed(document: Document) -> Integration:
     title = f'Integration "{document.name}" is not valid.'
-    try:
-        integration = Integration.model_validate(document.data)
-    except ValidationError as error:
-        from towline.api.explain import explain
-
-        raise CliError(title, *explain(error, document.source), exit_code=ExitCode.CONFIG) from None
-    if problems := [f"{document.source}: {text}" for text in (*misnamed(document), *broken(integration))]:
+    if problems := check(document.data, document.source):
         raise CliError(title, *problems, exit_code=ExitCode.CONFIG)
-    return integration
+    return Integration.model_validate(document.data)
 
 
 def facts_of(secret: Secret) -> SecretFacts:

@@ -71,3 +71,13 @@ def test_every_problem_is_told_at_once() -> None:
 )
 def test_what_is_not_ours_is_told(change: dict[str, Any], sentence: str) -> None:
     assert check({**integration(), **change}) == [sentence]
+
+
+def test_a_syncjob_may_leave_its_name_to_the_api_server() -> None:
+    document = {
+        "apiVersion": "towline.dev/v1alpha1",
+        "kind": "SyncJob",
+        "metadata": {"generateName": "by-hand-"},
+        "spec": {"integrationRef": {"name": "tenable"}},
+    }
+    assert check(document) == []

@@ -185,7 +185,7 @@ def test_an_integration_of_another_project_is_left_alone() -> None:
 
 
 def test_a_name_that_the_cluster_would_refuse_is_refused_here() -> None:
-    assert "at most 40 are allowed" in refused(integration(name="a" * 41), secret(**KEYS)).cure[0]
+    assert "the name must be at most 40 characters" in refused(integration(name="a" * 41), secret(**KEYS)).cure[0]
     assert "must not contain dots" in refused(integration(name="a.b"), secret(**KEYS)).cure[0]
 
 
