@@ -48,12 +48,13 @@ def documents(change: Change, namespace: str) -> list[dict[str, Any]]:
         else:
             each["stringData"] = each.get("stringData", {}) | change.credentials
             each["metadata"].setdefault("annotations", {})[ALLOWED_HOSTS] = change.host
-    return found
+    # The Secret first: otherwise the Integration's first status is that its Secret is missing.
+    return sorted(found, key=lambda each: str(each["kind"]), reverse=True)
 
 
 def apply(target: Target, namespace: str, changes: list[Change]) -> dict[str, str]:
-    """Apply the Integrations; for each the token of the sync that was asked for, empty for its first sync."""
-    before = {each["metadata"]["name"]: each for each in target.objects("-n", namespace, "integrations")}
+    """Apply the Integrations; for each the token of the sync that was asked for, empty where it was not there yet."""
+    before = {each["metadata"]["name"] for each in target.objects("-n", namespace, "integrations")}
     requests: dict[str, str] = {}
     token = f"demo-{int(time.time())}"
     for change in changes:
@@ -61,9 +62,8 @@ def apply(target: Target, namespace: str, changes: list[Change]) -> dict[str, st
         target.apply(*objects)
         name = next(each["metadata"]["name"] for each in objects if each["kind"] == "Integration")
         # A second run of the demo shows what an incremental sync does.
-        again = bool(before.get(name, {}).get("status", {}).get("lastSync"))
-        requests[name] = token if again else ""
-        if again:
+        requests[name] = token if name in before else ""
+        if name in before:
             annotation = f"{REQUESTED_AT}={token}"
             target.kubectl("-n", namespace, "annotate", "integration", name, "--overwrite", annotation)
     return requests

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 
 from hack.demo.systems import manifest
 from hack.demo.target import RELEASE, SYSTEM_NAMESPACE, Target
+from tests.cluster.kubectl import find_kubectl
 
 # The metrics that tell whether integrations work, and how much they brought.
 METRICS = (
@@ -32,13 +34,17 @@ GLANCES = (
     Glance(
         "Open vulnerabilities of hosts (from Tenable)",
         "sqlite",
-        ("open_vulnerabilities", "--limit", "5"),
+        ("open_vulnerabilities", "--columns", "hostname,ip,severity,title,vpr_score", "--limit", "5"),
     ),
-    Glance("People and their groups (from the directory)", "sqlite", ("user_groups", "--limit", "5")),
+    Glance(
+        "People and their groups (from the directory)",
+        "sqlite",
+        ("user_groups", "--columns", "user_name,full_name,email_addr,group_name", "--limit", "5"),
+    ),
     Glance(
         "Incidents (from ServiceNow)",
         "postgresql",
-        ("incident", "--columns", "number,title,priority,status_id,created_time", "--limit", "5"),
+        ("incident", "--columns", "number,title,priority_id,status,opened_time", "--limit", "5"),
     ),
 )
 
@@ -78,20 +84,29 @@ def metrics(target: Target) -> str:
 def next_steps(target: Target, namespace: str, integration: str) -> str:
     """Commands to copy."""
     glance = Glance("", "sqlite", ("asset", "--limit", "20"))
+    ask = (
+        f'kubectl -n {namespace} annotate integration {integration} --overwrite towline.dev/requested-at="$(date +%s)"'
+    )
+
+    def keys(value: str) -> str:
+        patch = f"""'{{"stringData":{{"secret_key":"{value}"}}}}'"""
+        return f"kubectl -n {namespace} patch secret {integration} --type=merge -p {patch}"
+
+    path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/services/{RELEASE}-metrics:metrics/proxy/metrics"
     commands = (
         ("Look around", f"kubectl -n {namespace} get integrations -o wide"),
-        ("Why is it as it is", f"kubectl -n {namespace} describe integration {integration}"),
-        ("Sync now", f"kubectl -n {namespace} annotate integration {integration} --overwrite "
-                     'towline.dev/requested-at="$(date +%s)"'),
-        ("Follow it", f"kubectl -n {namespace} get syncjobs --watch"),
+        ("What happened to one of them", f"kubectl -n {namespace} describe integration {integration}"),
+        ("Sync now, and follow it", f"{ask}\nkubectl -n {namespace} get syncjobs --watch"),
         ("More rows", f"kubectl -n {namespace} {' '.join(_exec(glance))}"),
-        ("Break something", f"kubectl -n {namespace} patch secret {integration} --type=merge "
-                            """-p '{"stringData":{"secret_key":"wrong"}}'"""),
-        ("All metrics", f"kubectl get --raw /api/v1/namespaces/{SYSTEM_NAMESPACE}/services/{RELEASE}-metrics:metrics"
-                        "/proxy/metrics"),
+        ("Spoil the credentials and see what it says", f"{keys('wrong')}\n{ask}\n"
+                                                       f"kubectl -n {namespace} get integration {integration} -o wide"),
+        ("Put them right: it goes on by itself, within 15 s", keys("simulator")),
+        ("All metrics", f"kubectl get --raw {path}"),
         ("Remove it all", "make demo-down"),
     )  # fmt: skip
     lines = [_heading("What to try next"), f"export KUBECONFIG={target.kubeconfig}"]
+    if shutil.which("kubectl") is None:
+        lines.append(f"alias kubectl={find_kubectl()}")
     for title, command in commands:
         lines += [f"# {title}", command]
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from hack.demo.target import Target
 
 SUCCESS = {"Completed", "PartiallyCompleted"}
 _HEARTBEAT = 15.0
+# The operator looks at a corrected Secret again within 15 s: only what fails for longer has failed.
+_PATIENCE = 30.0
 _LOG_LINES = 30
 
 
@@ -26,34 +28,37 @@ class Progress:
 def wait_for_syncs(target: Target, namespace: str, requests: dict[str, str], seconds: float) -> None:
     """Wait until each Integration of `requests` has synced since its request token (empty: has synced at all).
 
-    DemoError with conditions, events and logs when one fails, or when the time is over.
+    DemoError with conditions, events and logs when one fails and stays so, or when the time is over.
     """
     begun = time.monotonic()
-    shown: dict[str, str] = {}
+    shown: dict[str, tuple[str, float]] = {}
     spoken = begun
     while True:
         integrations = {each["metadata"]["name"]: each for each in target.objects("-n", namespace, "integrations")}
         runs = target.objects("-n", namespace, "syncjobs")
-        now = {name: progress(integrations.get(name), runs, token) for name, token in requests.items()}
-        for name, state in now.items():
-            if shown.get(name) != state.text:
-                shown[name] = state.text
-                spoken = time.monotonic()
-                say(f"  {'✔' if state.done else '✗' if state.failed else '◎'} {name}: {state.text}  ({_age(begun)})")
-        waiting = [name for name, state in now.items() if not state.done and not state.failed]
+        states = {name: progress(integrations.get(name), runs, token) for name, token in requests.items()}
+        now = time.monotonic()
+        for name, state in states.items():
+            if name not in shown or shown[name][0] != state.text:
+                shown[name] = (state.text, now)
+                spoken = now
+                say(
+                    f"  {'✔' if state.done else '✗' if state.failed else '◎'} {name}: {state.text}  ({now - begun:.0f} s)"
+                )
+        failed = [name for name, state in states.items() if state.failed and now - shown[name][1] > _PATIENCE]
+        if failed:
+            raise DemoError(f"{' and '.join(failed)} did not sync.\n" + diagnosis(target, namespace, failed))
+        waiting = [name for name, state in states.items() if not state.done]
         if not waiting:
-            failed = [name for name, state in now.items() if state.failed]
-            if failed:
-                raise DemoError(f"{' and '.join(failed)} did not sync.\n" + diagnosis(target, namespace, failed))
             return
-        if time.monotonic() - begun > seconds:
+        if now - begun > seconds:
             raise DemoError(
                 f"{' and '.join(waiting)} did not finish within {seconds:.0f} s.\n"
                 + diagnosis(target, namespace, waiting)
             )
-        if time.monotonic() - spoken > _HEARTBEAT:
-            spoken = time.monotonic()
-            say(f"    still waiting for {', '.join(waiting)}  ({_age(begun)})")
+        if now - spoken > _HEARTBEAT:
+            spoken = now
+            say(f"    still waiting for {', '.join(waiting)}  ({now - begun:.0f} s)")
         time.sleep(0.5)
 
 
@@ -107,7 +112,3 @@ def diagnosis(target: Target, namespace: str, integrations: list[str]) -> str:
     events = target.kubectl("-n", namespace, "get", "events", "--sort-by=.lastTimestamp", check=False)
     parts.append("\nEvents of the namespace, the newest last:\n" + "\n".join(events.splitlines()[-20:]))
     return "\n".join(parts)
-
-
-def _age(begun: float) -> str:
-    return f"{time.monotonic() - begun:.0f} s"

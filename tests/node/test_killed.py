@@ -53,6 +53,7 @@ KILLS = (
     Kill("before-rows", 0, delete_pod),
     Kill("early", 500, delete_pod),
     Kill("midway", 4000, delete_pod),
+    Kill("late", 12000, delete_pod),
     Kill("by-kernel", 2000, kill_9),
 )
 
@@ -62,7 +63,9 @@ def reference(towline: Towline, namespace: str, servicenow: str) -> dict[str, An
     """The rows of a sync that nobody disturbed."""
     towline.servicenow(namespace, "undisturbed", servicenow)
     assert towline.result(namespace, "undisturbed", 180)["reason"] == "Completed"
-    return rows(towline.reader(namespace), "undisturbed")
+    found = rows(towline.reader(namespace), "undisturbed")
+    assert (len(found["incident"]), len(found["user"]), len(found["asset"])) == (6000, 3000, 4000)
+    return found
 
 
 @pytest.fixture(scope="module")
