@@ -176,6 +176,7 @@ class Writer:
             **{f"_{name}": compare for name, compare in _ORDERED.items()},
         }  # fmt: skip
         self.objects: set[str] = set()  # atoms known to be objects
+        self.inline: dict[str, Callable[[str], str]] = {}  # functions of one argument written out instead of called
         self._depth = 1
         self._count = 0
         self._memo: dict[tuple[str, str], str] = {}
@@ -309,6 +310,8 @@ class Writer:
             return self._interpreted(tree, root)
         arguments = ", ".join([self.value(child, root) for child in children])
         ours = FUNCTIONS.get(name)
+        if name in self.inline and len(children) == 1:
+            return self.inline[name](arguments)
         if ours is not None:
             return self._set(f"{self.function(ours[0])}({arguments})")
         return self._set(f"_call({name!r}, [{arguments}])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from towline_connectors.engine import expressions, values
@@ -29,6 +30,11 @@ _INLINE = {
     "boolean": "{v} if {v} is True or {v} is False or {v} is None else {f}({v})",
 }
 _CALL = "None if {v} is None else {f}({v})"
+# ISO 8601 as most systems write it, and as it is stored: checked, not rewritten.
+STORED_TIME = (
+    "{v} if {v}.__class__ is str and len({v}) == 24 and {v}[23] == 'Z' and {v}[10] == 'T' and {v}[19] == '.'"
+    " and fromiso({v}) else {f}({v})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,16 @@ def write_tree(writer: Writer, kind: str, tree: Node, root: str) -> str:
     atom = writer.named(atom)
     pattern = _INLINE.get(kind, _CALL)
     function = writer.function(values.CONVERTERS[kind])
+    if kind == "time":
+        return write_time(writer, atom)
     return writer.bind(f"{kind}({atom})", pattern.format(v=atom, f=function))
+
+
+def write_time(writer: Writer, atom: str) -> str:
+    """Write the conversion of an atom to stored time."""
+    function = writer.function(values.time)
+    writer.globals["fromiso"] = datetime.fromisoformat
+    return writer.bind(f"time({atom})", STORED_TIME.format(v=writer.named(atom), f=function))
 
 
 def write_field(writer: Writer, one: FieldMap, root: str) -> str:
@@ -118,7 +133,11 @@ def write_field(writer: Writer, one: FieldMap, root: str) -> str:
     if one.table is not None:
         atom = writer.value(one.tree, root)
         table, fallback = writer.constant(one.table), writer.constant(one.default)
-        return writer.bind(f"{table}[{atom}]", f"{writer.function(look_up)}({table}, {atom}, {fallback})")
+        atom = writer.named(atom)
+        general = f"{writer.function(look_up)}({table}, {atom}, {fallback})"
+        return writer.bind(
+            f"{table}[{atom}]", f"{table}[{atom}] if {atom}.__class__ is str and {atom} in {table} else {general}"
+        )
     atom = write_tree(writer, one.field.type, one.tree, root)
     if one.default is None:
         return atom

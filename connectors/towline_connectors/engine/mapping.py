@@ -225,6 +225,7 @@ def _key_or_fail(key: str | None) -> str:
 def _generate(stream: StreamMap) -> Callable[..., int]:
     """Write and build the stream's function. It returns the bytes of raw JSON that it kept."""
     w = Writer()
+    w.inline["ts"] = partial(fields.write_time, w)
     w.globals.update(
         {
             "Mismatch": Mismatch, "Replacement": Replacement, "dumps": orjson.dumps, "plain": _plain,
@@ -267,29 +268,29 @@ def _write_record(w: Writer, stream: StreamMap) -> None:
     if stream.filter is not None:
         kept = w.named(w.value(stream.filter, "r"))
         w.line(f"if not {kept} and {kept}.__class__ not in _NUMBERS: continue")
-    w.line("gone = False")
     if stream.tombstone is not None:
         dead = w.named(w.value(stream.tombstone, "r"))
         w.line(f"gone = bool({dead}) or {dead}.__class__ in _NUMBERS")
     for n, emit in enumerate(stream.emits):
         if emit.for_each is not None:
-            _write_items(w, n, emit)
+            _write_items(w, n, emit, mortal=stream.tombstone is not None)
         else:
-            _write_emit(w, n, emit, "r", time if emit.primary else "None")
+            own = time if emit.primary else "None"
+            _write_emit(w, n, emit, "r", own, mortal=stream.tombstone is not None)
 
 
-def _write_items(w: Writer, n: int, emit: EmitMap) -> None:
+def _write_items(w: Writer, n: int, emit: EmitMap, *, mortal: bool) -> None:
     assert emit.for_each is not None
     items = w.named(w.value(emit.for_each, "r"))
-    w.line(f"a{n} = []")
+    w.line(f"a{n} = []; i{n} = []")
     w.line(f"items{n} = {items} if {items}.__class__ is list else () if {items} is None else ({items},)")
-    with w.block(f"for item in (() if gone else items{n}):"):
+    with w.block(f"for item in (() if gone else items{n}):" if mortal else f"for item in items{n}:"):
         root = w.name()
         w.line(f"{root} = {{'item': item, 'record': r}}")
         w.objects.add(root)
         w.remember(root, _FIELD_ITEM, "item")
         w.remember(root, _FIELD_RECORD, "r")
-        _write_emit(w, n, emit, root, "None")
+        _write_emit(w, n, emit, root, "None", mortal=False)
     if emit.group is not None:
         root = w.name()
         w.line(f"{root} = {{'item': None, 'record': r}}")
@@ -298,28 +299,41 @@ def _write_items(w: Writer, n: int, emit: EmitMap) -> None:
         w.line(f"group{n} = {fields.write_field(w, emit.group, root)}")
 
 
-def _write_emit(w: Writer, n: int, emit: EmitMap, root: str, time: str) -> None:
+def _write_emit(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool) -> None:
+    """`mortal`: a record may be a tombstone, told by the local `gone`."""
     if emit.when is None:
-        _write_row(w, n, emit, root, time)
+        _write_row(w, n, emit, root, time, mortal=mortal)
         return
     wanted = w.named(w.value(emit.when, root))
     with w.block(f"if {wanted} or {wanted}.__class__ in _NUMBERS:"):
-        _write_row(w, n, emit, root, time)
+        _write_row(w, n, emit, root, time, mortal=mortal)
 
 
-def _write_row(w: Writer, n: int, emit: EmitMap, root: str, time: str) -> None:
+def _write_row(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool) -> None:
     key = w.named(fields.write_tree(w, "text", emit.key, root))
     w.line(f"if {key} is None or len({key}) > {MAX_KEY}: key_or_fail({key})")
-    if emit.for_each is None and emit.primary:
-        with w.block("if gone:"):
-            w.line(f"a{n} = ({key},)")
-        with w.block("else:"):
-            _write_tuple(w, n, emit, root, key, time)
-    elif emit.for_each is None:
-        with w.block("if not gone:"):
-            _write_tuple(w, n, emit, root, key, time)
-    else:
+    if not mortal:
+        _write_once(w, n, emit, root, key, time)
+        return
+    if emit.primary:
+        w.line(f"if gone: a{n} = ({key},)")
+    with w.block("if not gone:"):
+        _write_once(w, n, emit, root, key, time)
+
+
+def _write_once(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str) -> None:
+    """An asset that a thousand findings name is one row: what this run wrote already is passed over."""
+    if not _is_remembered(emit):
         _write_tuple(w, n, emit, root, key, time)
+        return
+    atoms = [w.value(one.tree, root) for one in emit.columns if one is not None and one.tree is not None]
+    w.line(f"q{n} = hash(dumps(({', '.join([key, *atoms])},), default=plain))")
+    with w.block(f"if g{n}({key}) != q{n}:"):
+        _write_tuple(w, n, emit, root, key, time)
+
+
+def _is_remembered(emit: EmitMap) -> bool:
+    return not emit.keeps_raw and emit.group is None
 
 
 def _write_tuple(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str) -> None:
@@ -328,32 +342,35 @@ def _write_tuple(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: st
     # Names of the columns in use tell two mappings apart that put the same values into different columns.
     salt = crc32(",".join(one.field.name for one in emit.columns if one is not None).encode())
     w.line(f"h = unpack(b2(dumps(({salt}, {', '.join(mapped)})), digest_size=8).digest())[0]")
-    if not emit.keeps_raw and emit.group is None:  # an asset named by a thousand findings is one row, written once
-        w.line(f"if g{n}({key}) == h: pass")
-        with w.block("else:"):
-            _write_keep(w, n, emit, key, atoms, time, "None")
-        return
     if not emit.keeps_raw:
         _write_keep(w, n, emit, key, atoms, time, "None")
         return
     with w.block("if raw is None:"):
-        w.line("raw = raws[at] if raws is not None else dumps(r, default=plain)")
+        # orjson's result holds on to its work space of some kilobytes; a copy does not.
+        w.line("raw = raws[at] if raws is not None else bytes(memoryview(dumps(r, default=plain)))")
     _write_keep(w, n, emit, key, atoms, time, "raw")
 
 
 def _write_keep(w: Writer, n: int, emit: EmitMap, key: str, atoms: list[str], time: str, raw: str) -> None:
     row = f"({key}, {', '.join([*atoms, time, 'h', 'scan', raw])})"
-    w.line(f"a{n}.append({row})" if emit.for_each is not None else f"a{n} = {row}")
+    if emit.for_each is None:
+        w.line(f"a{n} = {row}")
+    elif _is_remembered(emit):
+        w.line(f"a{n}.append({row}); i{n}.append(q{n})")
+    else:
+        w.line(f"a{n}.append({row})")
 
 
 def _write_store(w: Writer, stream: StreamMap) -> None:
     """After all of a record's rows could be made, hand them out."""
     for n, emit in enumerate(stream.emits):
         name = emit.entity.name
-        remember = "" if emit.keeps_raw or emit.group is not None else f"s{n}[row[0]] = row[-3]; "
+        remember = f"s{n}[row[0]] = q{n}; " if _is_remembered(emit) and emit.for_each is None else ""
         if emit.for_each is not None:
             with w.block(f"for row in a{n}:"):
-                w.line(f"{remember}o{n}[row[0]] = row")
+                w.line(f"o{n}[row[0]] = row")
+            if _is_remembered(emit):
+                w.line(f"s{n}.update(zip([row[0] for row in a{n}], i{n}))")
             if emit.group is not None:
                 _write_group(w, n, emit)
             continue

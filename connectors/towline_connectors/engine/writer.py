@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from towline_connectors.engine.apart import SessionApart
 from towline_connectors.engine.compile import CompiledStream
 from towline_connectors.engine.errors import PolicyViolation, SchemaMismatch
 from towline_connectors.engine.mapping import Mapper
 from towline_connectors.engine.source import Origin, Page
 from towline_connectors.engine.window import DEFAULT_MAX_DELETE_PERCENT, Decision, with_anchor
-from towline_connectors.sinks.base import Batch, DeleteGuard, Session, StreamState
+from towline_connectors.sinks.base import Batch, DeleteGuard, Session, StreamState, Written
 
 MAX_RECORDS = 5_000  # of one batch
 MAX_BYTES = 8 << 20  # of raw JSON in one batch
@@ -57,6 +59,7 @@ class StreamWriter:
         self._final = origin.cursor
         self._incomplete = 0  # records that could not be decoded
         self._committed = state.cursor
+        self._pending: Callable[[], None] | None = None
         self.tally = Tally()
 
     def page(self, page: Page) -> None:
@@ -77,11 +80,13 @@ class StreamWriter:
             self._job = {**page.job, "full": self._decision.full} if page.job else None
             if self._job is not None:
                 self._commit()
+                self._settle()
 
     def flush(self) -> None:
         """Commit what is gathered, with as much of a checkpoint as it is worth."""
         if self._out.read or self._out.rejected:
             self._commit()
+        self._settle()
 
     def finish(self) -> None:
         """The stream was read to its end: move the checkpoint, delete what a complete scan did not show.
@@ -96,10 +101,10 @@ class StreamWriter:
             run_id=self._run_id,
             full_scan=None,
         )
-        self._committed = state.cursor
         scan = self._decision.scan_id
         if scan is None or self._incomplete or self.tally.rejected:
             self._write(Batch(self._stream.name, self._next(), state=state))
+            self._settle()
             return
         limit = self._stream.plan.max_delete_percent
         if limit is None:
@@ -114,8 +119,7 @@ class StreamWriter:
             )
         except DeleteGuard as guard:
             raise PolicyViolation(str(guard)) from guard
-        self.tally.deleted += written.deleted
-        self._notify(self.tally)
+        self._count(Batch(self._stream.name, 0, state=state), written)
 
     @property
     def checkpoint(self) -> str | None:
@@ -171,10 +175,27 @@ class StreamWriter:
                 read=out.read,
             )
         )
-        self._committed = state.cursor
 
     def _write(self, batch: Batch) -> None:
-        written = self._session.commit(batch)
+        """Commit; where the destination has a process of its own, without waiting for the end."""
+        self._settle()
+        if isinstance(self._session, SessionApart):
+            self._pending = partial(self._await, batch, self._session.begin(batch))
+        else:
+            self._count(batch, self._session.commit(batch))
+
+    def _settle(self) -> None:
+        """Wait for the commit that is under way, if any."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending()
+
+    def _await(self, batch: Batch, end: Callable[[], Written]) -> None:
+        self._count(batch, end())
+
+    def _count(self, batch: Batch, written: Written) -> None:
+        if batch.state is not None:
+            self._committed = batch.state.cursor
         self.tally.read += batch.read
         self.tally.upserted += written.upserted
         self.tally.deleted += written.deleted

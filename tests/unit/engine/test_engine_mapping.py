@@ -239,3 +239,22 @@ def test_generated_code_gives_what_field_by_field_evaluation_gives(value: Any, o
         got = columns(out, "asset", "1")[known[name].column] if out.rows["asset"] else Mismatch
         assert got == expected or (got is Mismatch and expected is Mismatch), (name, value, other)
     assert expressions.truthy(0)
+
+
+def test_what_a_rejected_record_would_have_written_is_written_by_the_next_that_maps() -> None:
+    stream = users(
+        emit=[
+            {"entity": "group", "forEach": "=groups", "key": "=item.id", "fields": {"name": "=item.name"}},
+            {"entity": "user", "key": "=id", "fields": {"name": "=name", "created_time": "=at"}, "raw": True},
+        ]
+    )
+    groups = [{"id": "g1", "name": "G"}]
+    mapper = Mapper(compiled(stream).map)
+    out = mapper.output()
+    mapper.map([{"id": "u1", "at": "never", "groups": groups}], None, None, out)
+    assert (list(out.rows["group"]), len(out.rejected)) == ([], 1)
+    mapper.map([{"id": "u2", "groups": groups}, {"id": "u3", "groups": groups}], None, None, out)
+    assert list(out.rows["group"]) == ["g1"]
+    later = mapper.output()
+    mapper.map([{"id": "u4", "groups": groups}], None, None, later)
+    assert list(later.rows["group"]) == []

@@ -1,0 +1,243 @@
+"""The destination in a process of its own, so that writing and everything before it use two processors.
+
+The child holds the session; batches go to it over a socket. It never touches the network to the vendor and ends
+when the socket closes: a parent that dies leaves committed batches only.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from towline.contract import RunResult, SyncIdentity
+from towline_connectors.sinks.base import (
+    Batch,
+    DeleteGuard,
+    Replacement,
+    Session,
+    Sink,
+    SinkError,
+    StreamState,
+    Superseded,
+    Written,
+)
+
+_LENGTH = struct.Struct("<Q")
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def worthwhile() -> bool:
+    """Whether this process may use more than one processor, and can make another of itself cheaply."""
+    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
+        return False
+    try:
+        quota, period = _CPU_MAX.read_text().split()
+        return quota == "max" or int(quota) >= 1.5 * int(period)
+    except (OSError, ValueError):
+        return True
+
+
+class SinkApart:
+    """A Sink whose session lives in a forked child. Make it before any thread is started."""
+
+    def __init__(self, sink: Sink) -> None:
+        here, there = socket.socketpair()
+        for end in (here, there):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            here.close()
+            _serve(sink, there)
+        there.close()
+        self._socket = here
+
+    def open(self, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> Session:
+        return SessionApart(self, integration, connector, sync, pod_uid)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        self.send(name, *arguments)
+        return self.receive()
+
+    def send(self, name: str, *arguments: Any) -> None:
+        try:
+            _put(self._socket, (name, arguments))
+        except OSError:
+            raise _gone() from None
+
+    def receive(self) -> Any:
+        """The answer to the oldest call that has none. Raises what the session raised."""
+        try:
+            good, value = _take(self._socket)
+        except (OSError, EOFError):
+            raise _gone() from None
+        if not good:
+            raise _error(*value)
+        return value
+
+    def close(self) -> None:
+        """End the child and wait for it."""
+        if self._pid:
+            self._socket.close()
+            with suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+class SessionApart:
+    """See sinks.base.Session. `begin` commits without waiting: the next batch is mapped meanwhile."""
+
+    def __init__(self, apart: SinkApart, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> None:
+        self._apart = apart
+        apart.call("open", integration, connector, sync.model_dump(), pod_uid)
+
+    def states(self) -> dict[str, StreamState]:
+        return {name: StreamState(*fields) for name, fields in self._apart.call("states").items()}
+
+    def begin(self, batch: Batch) -> Callable[[], Written]:
+        """Start a commit; the result waits for its end. At most one may be under way."""
+        self._apart.send("commit", *_flat(batch))
+        return lambda: Written(*self._apart.receive())
+
+    def commit(self, batch: Batch) -> Written:
+        return self.begin(batch)()
+
+    def finish_scan(
+        self, stream: str, entities: list[str], scan_id: str, state: StreamState, max_delete_percent: int | None
+    ) -> Written:
+        return Written(*self._apart.call("finish_scan", stream, entities, scan_id, _fields(state), max_delete_percent))
+
+    def finish(self, result: RunResult) -> None:
+        self._apart.call("finish", result.model_dump(mode="json"))
+
+    def close(self) -> None:
+        with suppress(SinkError):
+            self._apart.call("close")
+
+
+def _fields(state: StreamState) -> tuple[Any, ...]:
+    return state.cursor, state.job, state.last_full_time, state.run_id, state.full_scan
+
+
+def _flat(batch: Batch) -> tuple[Any, ...]:
+    replacements = [(one.entity, one.field, one.key, one.keys) for one in batch.replacements]
+    state = None if batch.state is None else _fields(batch.state)
+    return batch.stream, batch.seq, batch.rows, batch.tombstones, replacements, batch.rejected, state, batch.read
+
+
+def _put(end: socket.socket, message: Any) -> None:
+    body = marshal.dumps(message)
+    end.sendall(_LENGTH.pack(len(body)))
+    end.sendall(body)
+
+
+def _take(end: socket.socket) -> Any:
+    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
+    return marshal.loads(_exactly(end, length))  # noqa: S302 - from our own other half
+
+
+def _exactly(end: socket.socket, size: int) -> bytearray:
+    body = bytearray(size)
+    view = memoryview(body)
+    at = 0
+    while at < size:
+        got = end.recv_into(view[at:])
+        if not got:
+            raise EOFError
+        at += got
+    view.release()
+    return body
+
+
+def _gone() -> SinkError:
+    return SinkError("The process that writes to the destination ended unexpectedly; it may have run out of memory.")
+
+
+def _described(error: BaseException) -> tuple[Any, ...]:
+    if isinstance(error, DeleteGuard):
+        return "guard", str(error), error.percent, error.limit
+    if isinstance(error, Superseded):
+        return "superseded", str(error)
+    if isinstance(error, SinkError):
+        return "sink", str(error), error.transient, error.full
+    return "bug", type(error).__name__
+
+
+def _error(kind: str, text: str, *rest: Any) -> Exception:
+    if kind == "guard":
+        return DeleteGuard(text, percent=rest[0], limit=rest[1])
+    if kind == "superseded":
+        return Superseded(text)
+    if kind == "sink":
+        return SinkError(text, transient=rest[0], full=rest[1])
+    return RuntimeError(f"the destination failed with {text}")
+
+
+def _serve(sink: Sink, end: socket.socket) -> None:
+    """The child: answer calls until the socket closes. Never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    code = 1
+    session: Session | None = None
+    try:
+        while True:
+            try:
+                name, arguments = _take(end)
+            except (OSError, EOFError):
+                code = 0
+                break
+            try:
+                if name == "open":
+                    integration, connector, sync, pod_uid = arguments
+                    session = sink.open(integration, connector, SyncIdentity(**sync), pod_uid)
+                    answer: tuple[bool, Any] = True, None
+                else:
+                    assert session is not None
+                    answer = True, _perform(session, name, arguments)
+            except Exception as error:
+                answer = False, _described(error)
+            _put(end, answer)
+    except BaseException as error:
+        print(f"writer: {type(error).__name__}", file=sys.stderr)
+    finally:
+        if session is not None:
+            with suppress(Exception):
+                session.close()
+        os._exit(code)
+
+
+def _perform(session: Session, name: str, arguments: tuple[Any, ...]) -> Any:
+    if name == "commit":
+        stream, seq, rows, tombstones, replacements, rejected, state, read = arguments
+        batch = Batch(
+            stream,
+            seq,
+            rows,
+            tombstones,
+            [Replacement(*one) for one in replacements],
+            rejected,
+            None if state is None else StreamState(*state),
+            read,
+        )
+        written = session.commit(batch)
+        return written.upserted, written.deleted
+    if name == "finish_scan":
+        stream, entities, scan_id, state, limit = arguments
+        written = session.finish_scan(stream, entities, scan_id, StreamState(*state), limit)
+        return written.upserted, written.deleted
+    if name == "states":
+        return {stream: _fields(state) for stream, state in session.states().items()}
+    if name == "finish":
+        session.finish(RunResult.model_validate(arguments[0]))
+        return None
+    session.close()
+    return None
