@@ -42,9 +42,8 @@ def wait_for_syncs(target: Target, namespace: str, requests: dict[str, str], sec
             if name not in shown or shown[name][0] != state.text:
                 shown[name] = (state.text, now)
                 spoken = now
-                say(
-                    f"  {'✔' if state.done else '✗' if state.failed else '◎'} {name}: {state.text}  ({now - begun:.0f} s)"
-                )
+                sign = "✔" if state.done else "✗" if state.failed else "◎"
+                say(f"  {sign} {name}: {state.text}  ({now - begun:.0f} s)")
         failed = [name for name, state in states.items() if state.failed and now - shown[name][1] > _PATIENCE]
         if failed:
             raise DemoError(f"{' and '.join(failed)} did not sync.\n" + diagnosis(target, namespace, failed))
