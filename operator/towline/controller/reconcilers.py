@@ -174,7 +174,7 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
         ahead="" if replaced_by else ahead,
         replaced_by=replaced_by,
         slot=context.slots.holds(key),
-        keep_failed_job=history.newest_failed(runs) in ("", key.name),
+        keep_failed_job=history.newest_failed(runs) == key.name,
     )
 
 

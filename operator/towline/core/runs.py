@@ -20,6 +20,8 @@ class Run:
 
     name: str
     uid: str
+    version: int
+    """Its resourceVersion, which grows with each write and stays once the run has finished."""
     created: datetime
     owner_uid: str
     trigger: str
@@ -51,9 +53,9 @@ class Run:
         return self.finished and self.status == "False" and self.reason not in _NOT_FAILURES
 
     @property
-    def order(self) -> tuple[datetime, datetime, str]:
-        """Finished runs in the order in which they count."""
-        return (self.completed or datetime.max.replace(tzinfo=UTC), self.created, self.name)
+    def order(self) -> tuple[datetime, int, str]:
+        """Finished runs in the order in which they count. Of two in the same second the later written is later."""
+        return (self.completed or datetime.max.replace(tzinfo=UTC), self.version, self.name)
 
 
 def run_of(sync: SyncJob) -> Run:
@@ -65,6 +67,7 @@ def run_of(sync: SyncJob) -> Run:
     return Run(
         name=str(meta.get("name", "")),
         uid=str(meta.get("uid", "")),
+        version=int(version) if (version := str(meta.get("resourceVersion", ""))).isdigit() else 0,
         created=times.moment(meta.get("creationTimestamp")) or _LONG_AGO,
         owner_uid=str(owner.get("uid", "")),
         trigger=sync.spec.trigger,

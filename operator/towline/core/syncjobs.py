@@ -218,7 +218,7 @@ def _end(
     actions += more or []
     if stop:
         actions += [DeleteJob(job.name, job.uid) for job in s.jobs.values()]
-    return Decision(actions)
+    return Decision(actions, look_again=now)  # once the end is written, Jobs are cleaned up
 
 
 def _event(succeeded: bool, reason: Reason, message: str) -> Emit:

@@ -14,7 +14,7 @@ from typing import Any
 from towline.core import times
 from towline.core.actions import Emit
 from towline.kube.client import Client
-from towline.kube.errors import ApiError, NotFoundError
+from towline.kube.errors import ApiError, NotFoundError, RefusedError
 from towline.kube.resources import EVENTS
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ class Recorder:
             entry = await self._queue.get()
             try:
                 await self._write(entry)
+            except RefusedError as error:  # as in a namespace that is being deleted
+                log.info("An event was refused: %s", error)
             except ApiError as error:
                 log.warning("An event could not be written: %s", error)
             finally:

@@ -87,7 +87,7 @@ class World:
             ahead="" if replaced or not waiting or waiting[0].name == name else waiting[0].name,
             replaced_by=newer.name if replaced and newer is not None and not sync_finished(sync) else "",
             slot=self.slots > 0,
-            keep_failed_job=history.newest_failed(runs) in ("", name),
+            keep_failed_job=history.newest_failed(runs) == name,
         )
         decision = reconcile_sync(snapshot, self.now, SETTINGS)
         self._perform(decision.actions, self.syncs[name])
@@ -176,6 +176,7 @@ class World:
         made = deepcopy(body)
         made["metadata"] |= {
             "uid": f"uid-{name}-{len(self.created)}",
+            "resourceVersion": str(len(self.created)),
             "generation": 1,
             "creationTimestamp": text(self.now),
         }
