@@ -47,7 +47,10 @@ class Postgresql:
         return self.url_of(name)
 
     def execute(self, sql: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        self.execute_in(self.url, sql)
+
+    def execute_in(self, url: str, sql: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.encode())
 
 
@@ -106,9 +109,11 @@ def serve(binaries: Path, *settings: str) -> Iterator[Postgresql]:
         port = free_port()
         options = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}"]
         options += ["fsync=off", "full_page_writes=off", "synchronous_commit=off", "log_min_messages=fatal", *settings]
+        # Should the tests be killed, the server goes with them.
+        bound = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [str(binaries / "postgres"), "-D", str(data), *(f"-c{option}" for option in options)],
+                [*bound, str(binaries / "postgres"), "-D", str(data), *(f"-c{option}" for option in options)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user, cwd=folder, start_new_session=True,
             )  # fmt: skip
         try:
