@@ -184,8 +184,8 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
 
 def _serve(sink: Sink, end: socket.socket) -> None:
     """The child: answer calls until the socket closes. Never returns."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop, and closes the socket
     code = 1
     session: Session | None = None
     try:

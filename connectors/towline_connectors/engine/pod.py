@@ -145,6 +145,7 @@ def _url_secrets(target: str) -> list[str]:
 
 
 def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod_uid: str) -> RunResult:
+    from towline_connectors.engine.apart import worthwhile
     from towline_connectors.engine.run import Progress, Stop, run
     from towline_connectors.sinks import open_sink
     from towline_connectors.sinks.base import SinkError
@@ -176,6 +177,7 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
         stop=stop,
         ca_bundle=str(bundle) if bundle.is_file() else None,
         proxy=proxy.read_text("utf-8").strip() if proxy.is_file() else None,
+        apart=worthwhile(),
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from towline.api.conditions import Reason
 from towline.contract import Plan, RunResult, StreamResult
 from towline_connectors.engine import expressions, interpolate, window
-from towline_connectors.engine.apart import SinkApart
+from towline_connectors.engine.apart import SessionApart, SinkApart
 from towline_connectors.engine.compile import Compiled, CompiledStream, compile_plan
 from towline_connectors.engine.errors import (
     ConfigInvalid,
@@ -46,6 +46,7 @@ from towline_connectors.sinks.base import Session, Sink, StreamState
 
 log = logging.getLogger("towline.run")
 
+LEAD = 8  # turns of the event loop in which the next request gets under way before a page is mapped
 STOP_MARGIN = 15.0  # seconds before the plan's deadline at which a run stops by itself, to leave a good result
 _OF_ONE_STREAM = (PermissionDenied, SchemaMismatch, ConfigInvalid, PolicyViolation)
 
@@ -298,8 +299,15 @@ class _Runner:
             cursor_of=_cursor_of(stream),
         )
         notify(writer.tally)
+
+        async def work(call: Callable[..., None], *arguments: Any) -> None:
+            if isinstance(self.session, SessionApart):
+                call(*arguments)  # mapping alone; a thread would only contend for the interpreter
+            else:
+                await asyncio.get_running_loop().run_in_executor(pool, partial(call, *arguments))
+
         try:
-            await _pump(source.read(reading), writer, halt, pool)
+            await _pump(source.read(reading), writer, halt, work)
         finally:
             result.checkpoint = (writer.checkpoint or "")[:256] or None
             result.rejected = writer.tally.rejected
@@ -422,33 +430,46 @@ class _Halt:
                     await task
 
 
-async def _pump(pages: AsyncIterator[Page], writer: StreamWriter, halt: _Halt, pool: ThreadPoolExecutor) -> None:
+Work = Callable[..., Any]  # awaits a call of the writer, in its thread or at once
+
+
+async def _pump(pages: AsyncIterator[Page], writer: StreamWriter, halt: _Halt, work: Work) -> None:
     """Fetch a page while the one before is mapped and written; never more than two are in memory."""
-    loop = asyncio.get_running_loop()
-    writing: asyncio.Future[None] | None = None
+    fetching: asyncio.Future[Page | None] | None = None
     try:
-        while True:
-            try:
-                page = await halt.guard(anext(pages))
-            except StopAsyncIteration:
-                break
-            if writing is not None:
-                await writing
+        page = await _next(pages, halt)
+        while page is not None:
+            committed_first = page.job is not None and not page.records  # an export job is committed, then polled
+            if committed_first:
+                await work(writer.page, page)
+            fetching = asyncio.ensure_future(_next(pages, halt))
+            if not committed_first:
+                for _ in range(LEAD):
+                    await asyncio.sleep(0)
+                await work(writer.page, page)
             halt.check()
-            writing = loop.run_in_executor(pool, writer.page, page)
-            if page.job and not page.records:
-                await writing  # an export job is committed before it is polled
-        if writing is not None:
-            await writing
-        writing = None
-        await loop.run_in_executor(pool, writer.finish)
+            page = await fetching
+        fetching = None
+        await work(writer.finish)
     except EngineError as error:
-        if writing is not None:
-            await writing
         if not isinstance(error, (PolicyViolation, Superseded)):
-            await loop.run_in_executor(pool, writer.flush)
+            await work(writer.flush)
         raise
     finally:
+        if fetching is not None and not fetching.done():
+            fetching.cancel()
+        if fetching is not None:
+            await asyncio.wait({fetching})
+            if not fetching.cancelled():
+                fetching.exception()  # the error that ended the stream is the one that counts
         close = getattr(pages, "aclose", None)
         if close is not None:
             await close()
+
+
+async def _next(pages: AsyncIterator[Page], halt: _Halt) -> Page | None:
+    try:
+        page: Page = await halt.guard(anext(pages))
+    except StopAsyncIteration:
+        return None
+    return page
