@@ -91,8 +91,11 @@ class Cluster:
 
 def connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Cluster:
     """The cluster of the kubeconfig, or the one that this process runs in."""
-    import kubernetes.config
-    from kubernetes import client
+    try:
+        import kubernetes.config
+        from kubernetes import client
+    except ImportError:
+        raise CliError("This installation cannot read kubeconfigs.", "pip install 'towline[cluster]'") from None
 
     config: Any = kubernetes.config  # its loaders have no types
     configuration = client.Configuration()

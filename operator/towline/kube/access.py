@@ -54,7 +54,10 @@ def find_access(kubeconfig: str = "", context: str = "") -> Access:
 
 def _from_kubeconfig(path: str, context: str) -> Access:
     # Only outside the cluster: the library takes 40 MiB, and a pod never needs it.
-    from kubernetes import client, config
+    try:
+        from kubernetes import client, config
+    except ImportError:
+        raise AccessError("this installation cannot read kubeconfigs: pip install 'towline[cluster]'") from None
 
     settings = client.Configuration()
     try:
