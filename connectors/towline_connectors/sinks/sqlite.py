@@ -64,6 +64,7 @@ class SqliteStore:
                 check_same_thread=False,
                 cached_statements=KEPT_STATEMENTS,
             )
+            self._most_params = self._db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         try:
             with self._errors():
                 self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")  # counts for a new file only
@@ -199,6 +200,8 @@ class SqliteStore:
         tail = f" ON CONFLICT (integration, source_key) {on_conflict}"
         written = done = 0
         for size in STATEMENT_ROWS:
+            if size * len(columns) > self._most_params:
+                continue
             sql = f"{head}{', '.join([one] * size)}{tail}" if len(rows) - done >= size else ""
             while len(rows) - done >= size:
                 part = params[done * len(columns) : (done + size) * len(columns)]

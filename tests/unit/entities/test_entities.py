@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from towline_connectors import entities
-from towline_connectors.entities import REGISTRY, Entity
+from towline_connectors.entities import REGISTRY, Entity, docs
 from towline_connectors.sinks import schema
 
 EVERY = pytest.mark.parametrize("entity", REGISTRY.values(), ids=REGISTRY.keys())
@@ -45,3 +47,8 @@ def test_tables_and_names_are_unique() -> None:
 def test_an_unknown_entity_is_told_with_those_that_exist() -> None:
     with pytest.raises(KeyError, match=r"no entity 'device'; there are alert, asset"):
         entities.get("device")
+
+
+def test_the_document_describes_the_entities_as_they_are() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data-model.md").read_text()
+    assert docs.replaced(text) == text, "run: python -m towline_connectors.entities.docs docs/data-model.md"
