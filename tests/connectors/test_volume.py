@@ -53,9 +53,7 @@ def test_incidents_by_the_page_take_the_same_memory_for_48000_as_for_24000(tmp_p
 
 
 @pytest.mark.parametrize("chunks", [(480, 960)])
-def test_findings_by_the_chunk_take_the_same_memory_for_twice_as_many(
-    tmp_path: Path, chunks: tuple[int, int]
-) -> None:
+def test_findings_by_the_chunk_take_the_same_memory_for_twice_as_many(tmp_path: Path, chunks: tuple[int, int]) -> None:
     few, many = (
         measured(
             tenable.application(tenable.Options(assets=n, findings=60, queued_polls=0, chunks_per_poll=1000)),
