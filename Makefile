@@ -27,8 +27,10 @@ lock: $(SETUP) ## Resolve the dependencies anew and lock them with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra cluster --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes hack/images/build.in -o hack/images/build.lock
 
-generate: $(SETUP) ## Write what is generated from the models: crds/, docs/reference/
+generate: $(SETUP) ## Write what is generated from the models: crds/, docs/reference/, the data model's tables
 	$(BIN)/python -m towline.api.generate crds
+	$(BIN)/python -m hack.chart
+	$(BIN)/python -m towline_connectors.entities.docs docs/data-model.md
 
 check: $(SETUP) ## Lint, types, layers of imports, generated files up to date
 	$(BIN)/ruff check .
@@ -36,6 +38,7 @@ check: $(SETUP) ## Lint, types, layers of imports, generated files up to date
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m towline.api.generate --check crds
+	$(BIN)/python -m hack.chart --check
 
 format: $(SETUP) ## Format the code
 	$(BIN)/ruff check --fix .
