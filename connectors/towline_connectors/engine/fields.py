@@ -21,9 +21,12 @@ _RESULTS = {
     "texts": {"ips", "macs", "texts", "split"},
     "boolean": {"bool", "bitand", "contains", "starts_with", "ends_with"},
 }
+_TEXT = (
+    "({v} or None) if {v}.__class__ is str else {v} if {v} is None else str({v}) if {v}.__class__ is int else {f}({v})"
+)
 _INLINE = {
-    "text": "({v} or None) if {v}.__class__ is str else {v} if {v} is None else {f}({v})",
-    "ref": "({v} or None) if {v}.__class__ is str else {v} if {v} is None else {f}({v})",
+    "text": _TEXT,
+    "ref": _TEXT,
     "integer": "{v} if {v} is None or ({v}.__class__ is int and -0x7fffffffffffffff <= {v} <= 0x7fffffffffffffff)"
     " else {f}({v})",
     "number": "{v} if {v}.__class__ is float or {v} is None else {f}({v})",
@@ -32,7 +35,7 @@ _INLINE = {
 _CALL = "None if {v} is None else {f}({v})"
 # ISO 8601 as most systems write it, and as it is stored: checked, not rewritten.
 STORED_TIME = (
-    "{v} if {v}.__class__ is str and len({v}) == 24 and {v}[23] == 'Z' and {v}[10] == 'T' and {v}[19] == '.'"
+    "{v} if {v}.__class__ is str and len({v}) == 24 and {v}[10::9] == 'T.' and {v}[23] == 'Z'"
     " and fromiso({v}) else {f}({v})"
 )
 
@@ -117,6 +120,12 @@ def write_tree(writer: Writer, kind: str, tree: Node, root: str) -> str:
     if kind == "time":
         return write_time(writer, atom)
     return writer.bind(f"{kind}({atom})", pattern.format(v=atom, f=function))
+
+
+def write_text(writer: Writer, atom: str) -> str:
+    """Write the conversion of an atom to text."""
+    function = writer.function(values.text)
+    return writer.bind(f"text({atom})", _TEXT.format(v=writer.named(atom), f=function))
 
 
 def write_time(writer: Writer, atom: str) -> str:

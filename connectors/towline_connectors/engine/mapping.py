@@ -5,15 +5,14 @@ A record maps as a whole or is rejected as a whole, with the reason; it never st
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 from zlib import crc32
 
 import orjson
+from xxhash import xxh3_64_intdigest
 
 from towline.api.manifest import Emit
 from towline_connectors.engine import expressions, fields, functions, values
@@ -226,10 +225,11 @@ def _generate(stream: StreamMap) -> Callable[..., int]:
     """Write and build the stream's function. It returns the bytes of raw JSON that it kept."""
     w = Writer()
     w.inline["ts"] = partial(fields.write_time, w)
+    w.inline["str"] = partial(fields.write_text, w)
     w.globals.update(
         {
             "Mismatch": Mismatch, "Replacement": Replacement, "dumps": orjson.dumps, "plain": _plain,
-            "b2": blake2b, "unpack": struct.Struct("<q").unpack, "key_or_fail": _key_or_fail,
+            "digest": xxh3_64_intdigest, "key_or_fail": _key_or_fail,
         }
     )  # fmt: skip
     count = len(stream.emits)
@@ -341,13 +341,13 @@ def _write_tuple(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: st
     mapped = [key, *(atom for atom in atoms if atom != "None")]
     # Names of the columns in use tell two mappings apart that put the same values into different columns.
     salt = crc32(",".join(one.field.name for one in emit.columns if one is not None).encode())
-    w.line(f"h = unpack(b2(dumps(({salt}, {', '.join(mapped)})), digest_size=8).digest())[0]")
+    w.line(f"h = digest(dumps(({salt}, {', '.join(mapped)}))) - {2**63}")
     if not emit.keeps_raw:
         _write_keep(w, n, emit, key, atoms, time, "None")
         return
     with w.block("if raw is None:"):
         # orjson's result holds on to its work space of some kilobytes; a copy does not.
-        w.line("raw = raws[at] if raws is not None else bytes(memoryview(dumps(r, default=plain)))")
+        w.line("raw = raws[at] if raws is not None else b'%b' % dumps(r, default=plain)")
     _write_keep(w, n, emit, key, atoms, time, "raw")
 
 
