@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -21,7 +22,8 @@ def towline(node_cluster: Running) -> Iterator[Towline]:
     # A pod that cannot start is given up soon, or the tests of that would take minutes.
     install(target, node_cluster.image, ["extraArgs={--start-timeout=15}"])
     yield Towline(target, node_cluster.image)
-    uninstall(target, namespace=SYSTEM_NAMESPACE)
+    if node_cluster.record is None or os.environ.get("TOWLINE_KEEP_CLUSTER"):  # otherwise the whole cluster goes
+        uninstall(target, namespace=SYSTEM_NAMESPACE)
 
 
 @pytest.fixture(scope="session")

@@ -227,9 +227,14 @@ def processes_of(pod_uid: str) -> Iterator[tuple[int, str]]:
             continue
 
 
-def kill_process(pod_uid: str) -> bool:
-    """SIGKILL to Towline's process in a pod, as the kernel or an operator's mistake would; whether there was one."""
-    found = [pid for pid, command in processes_of(pod_uid) if "towline" in command]
+def kill_process(pod_uid: str, newest: bool = False) -> bool:
+    """SIGKILL to Towline's processes in a pod, as the kernel does; whether there were any.
+
+    `newest`: only to the process that was started last, when there is more than one.
+    """
+    found = sorted(pid for pid, command in processes_of(pod_uid) if "towline" in command)
+    if newest:
+        found = found[-1:] if len(found) > 1 else []
     for pid in found:
         os.kill(pid, signal.SIGKILL)
     return bool(found)

@@ -49,12 +49,19 @@ def kill_9(towline: Towline, namespace: str, pod: dict[str, Any]) -> None:
         pytest.skip("the connector's process is not on this machine")
 
 
+def kill_the_writer(towline: Towline, namespace: str, pod: dict[str, Any]) -> None:
+    """As the kernel does when memory runs out: it picks one process, and the other has to notice."""
+    if not kill_process(pod["metadata"]["uid"], newest=True):
+        pytest.skip("the connector's writing process is not on this machine")
+
+
 KILLS = (
     Kill("before-rows", 0, delete_pod),
     Kill("early", 500, delete_pod),
     Kill("midway", 4000, delete_pod),
     Kill("late", 12000, delete_pod),
     Kill("by-kernel", 2000, kill_9),
+    Kill("writer-alone", 3000, kill_the_writer),
 )
 
 

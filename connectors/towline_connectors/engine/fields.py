@@ -29,7 +29,7 @@ _INLINE = {
     "ref": _TEXT,
     "integer": "{v} if {v} is None or ({v}.__class__ is int and -0x7fffffffffffffff <= {v} <= 0x7fffffffffffffff)"
     " else {f}({v})",
-    "number": "{v} if {v}.__class__ is float or {v} is None else {f}({v})",
+    "number": "{v} if {v} is None or ({v}.__class__ is float and {v} - {v} == 0.0) else {f}({v})",
     "boolean": "{v} if {v} is True or {v} is False or {v} is None else {f}({v})",
 }
 _CALL = "None if {v} is None else {f}({v})"
