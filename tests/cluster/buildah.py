@@ -11,6 +11,8 @@ import ssl
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster.folders import cache_folder
@@ -52,8 +54,9 @@ def build(context: Path, bases: dict[str, str], reference: str, archive: Path) -
         arguments = [f"--build-arg={name}={base}" for name, base in bases.items()]
         _write_pip_configuration(Path(scratch))
         arguments += [f"--build-arg=PIP_CONFIG_FILE={_MOUNT}/pip.conf", f"--volume={scratch}:{_MOUNT}:ro"]
-        _buildah("build", "--layers", "--pull-never", "--quiet", *arguments, f"--tag={reference}",
-                 str(context))  # fmt: skip
+        with _alone_in_store():
+            _buildah("build", "--layers", "--pull-never", "--quiet", *arguments, f"--tag={reference}",
+                     str(context))  # fmt: skip
     archive.parent.mkdir(parents=True, exist_ok=True)
     unfinished = archive.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
@@ -92,7 +95,8 @@ def _make_base(packages: tuple[str, ...], recipe: str, reference: str) -> None:
         (Path(scratch) / "Dockerfile").write_text(
             "FROM scratch\nADD base.tar /\nENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
         )
-        _buildah("build", "--quiet", f"--tag={reference}", scratch)
+        with _alone_in_store():
+            _buildah("build", "--quiet", f"--tag={reference}", scratch)
 
 
 def _write_pip_configuration(folder: Path) -> None:
@@ -107,6 +111,14 @@ def _write_pip_configuration(folder: Path) -> None:
             lines.append(f"cert = {_MOUNT}/certificates.pem")
             break
     (folder / "pip.conf").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def _alone_in_store() -> Iterator[None]:
+    """One build at a time; what a killed one left mounted goes first."""
+    with file_lock(cache_folder() / "images" / "build.lock", "building another image"):
+        _buildah("rm", "--all", quiet=True)
+        yield
 
 
 def _buildah(*arguments: str, quiet: bool = False) -> str | None:
