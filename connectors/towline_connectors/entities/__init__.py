@@ -9,6 +9,10 @@ from towline_connectors.entities.alert import ALERT
 from towline_connectors.entities.asset import ASSET
 from towline_connectors.entities.asset_vulnerability import ASSET_VULNERABILITY
 from towline_connectors.entities.change_request import CHANGE_REQUEST
+from towline_connectors.entities.cloud_account import CLOUD_ACCOUNT
+from towline_connectors.entities.comment import COMMENT
+from towline_connectors.entities.event import EVENT
+from towline_connectors.entities.field_change import FIELD_CHANGE
 from towline_connectors.entities.finding import FINDING
 from towline_connectors.entities.group import GROUP
 from towline_connectors.entities.incident import INCIDENT
@@ -16,8 +20,11 @@ from towline_connectors.entities.indicator import INDICATOR
 from towline_connectors.entities.membership import MEMBERSHIP
 from towline_connectors.entities.model import Entity, Field
 from towline_connectors.entities.policy import POLICY
+from towline_connectors.entities.scan import SCAN
 from towline_connectors.entities.service import SERVICE
+from towline_connectors.entities.sighting import SIGHTING
 from towline_connectors.entities.software import SOFTWARE
+from towline_connectors.entities.threat_report import THREAT_REPORT
 from towline_connectors.entities.user import USER
 from towline_connectors.entities.vulnerability import VULNERABILITY
 
@@ -38,6 +45,13 @@ _ALL = (
     SERVICE,
     POLICY,
     CHANGE_REQUEST,
+    THREAT_REPORT,
+    SIGHTING,
+    SCAN,
+    COMMENT,
+    FIELD_CHANGE,
+    CLOUD_ACCOUNT,
+    EVENT,
 )
 
 REGISTRY: Final = MappingProxyType({entity.name: entity for entity in _ALL})
