@@ -20,6 +20,7 @@ from towline.controller.queue import Key
 from towline.controller.surroundings import check_integration, names_secrets
 from towline.core import history, names, syncstatus
 from towline.core.actions import Emit, PatchStatus, Slot, earliest
+from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.facts import Surroundings
 from towline.core.integrations import IntegrationSnapshot, reconcile_integration
@@ -31,14 +32,6 @@ from towline.core.validate import Problem, View
 from towline.kube.errors import NotFoundError
 from towline.kube.resources import JOBS
 
-_RECHECK = {
-    Reason.SECRET_NOT_FOUND,
-    Reason.KEY_MISSING,
-    Reason.HOST_NOT_ALLOWED,
-    Reason.CREDENTIALS_REJECTED,
-    Reason.CONFIG_INVALID,
-    Reason.PERMISSION_DENIED,
-}
 _START_SECONDS = 5.0  # how old a Secret's facts may be when a run starts
 _ORDER = {"Manual": 0, "Webhook": 0, "CredentialsRotated": 1, "SpecChange": 1, "Schedule": 2}
 
@@ -79,23 +72,18 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
         status = poisoned(raw, explain(error), ConditionType.READY, now)
         await perform(context, key.kind, raw, [PatchStatus(status)])
         return None
-    attention = _needs_attention(raw)
     settings = context.settings
-    max_age = (settings.secret_recheck_seconds if attention else settings.secret_check_seconds) * 0.9
+    pause = recheck_seconds(raw, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
+    max_age = 0.0 if asks_now(raw) else pause * 0.9
     checked, around = await check_integration(context, raw, integration, max_age)
     runs = _runs(context, key.namespace, key.name)
     decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs), now)
     after = await perform(context, key.kind, raw, decision.actions)
     again = decision.look_again
     if names_secrets(integration, context) and checked is not None:
-        pause = settings.secret_recheck_seconds if _needs_attention(after) else settings.secret_check_seconds
+        pause = recheck_seconds(after, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
         again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
     return again
-
-
-def _needs_attention(raw: dict[str, Any]) -> bool:
-    conditions = (raw.get("status") or {}).get("conditions") or []
-    return any(one.get("type") == "Stalled" and one.get("reason") in _RECHECK for one in conditions)
 
 
 async def _syncjob(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:

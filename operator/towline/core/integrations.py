@@ -52,7 +52,7 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     created = times.moment(meta.get("creationTimestamp")) or now
     problem = s.checked if isinstance(s.checked, Problem) else None
     if problem and problem.reason in _MAY_ARRIVE and now < created + _GRACE:
-        return Decision(look_again=created + _GRACE)
+        return Decision(look_again=min(created + _GRACE, now + timedelta(seconds=1)))
     before = s.integration.status or IntegrationStatus()
     view = s.checked if isinstance(s.checked, View) else None
     past = states.account(before, s.runs)

@@ -13,6 +13,7 @@ from towline.kube.errors import NotFoundError
 from towline.kube.resources import NAMESPACES, Resource
 
 _FORGET_SECONDS = 1800.0
+_ABSENT_SECONDS = 0.9  # what was not there a moment ago may have been applied since
 
 
 class Facts:
@@ -32,7 +33,7 @@ class Facts:
         place = (resource.plural, namespace, name)
         now = self._clock()
         read_at, facts = self._known.get(place, (0.0, None))
-        if place in self._known and now - read_at <= max_age:
+        if place in self._known and now - read_at <= (max_age if facts else min(max_age, _ABSENT_SECONDS)):
             return facts
         try:
             if (

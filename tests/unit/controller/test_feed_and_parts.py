@@ -28,7 +28,7 @@ from towline.kube.errors import (
     error_for,
 )
 from towline.kube.resources import INTEGRATIONS, JOBS, SECRETS
-from towline.kube.secrets import facts_of
+from towline.kube.secrets import Facts, facts_of
 from towline.metrics import IntegrationSample, Metrics
 
 
@@ -248,3 +248,24 @@ async def test_a_loop_that_is_held_up_is_noticed() -> None:
     await asyncio.sleep(0)
     assert heartbeat.lag == 38.5
     task.cancel()
+
+
+async def test_a_secret_that_was_missing_a_moment_ago_is_asked_for_again() -> None:
+    present: list[dict[str, Any]] = []
+    clock = [0.0]
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response(present[0]) if present else status(404, "NotFound")
+
+    async with api_server(handler) as client:
+        facts = Facts(client, lambda: clock[0])
+        assert await facts.read(SECRETS, "ns", "x", 270) is None
+        present.append({"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {"token": "eA=="}})
+        clock[0] = 1.0
+        found = await facts.read(SECRETS, "ns", "x", 270)
+        assert found is not None
+        assert found.keys == {"token"}
+        requests = client.requests
+        clock[0] = 200.0
+        assert await facts.read(SECRETS, "ns", "x", 270) == found
+        assert client.requests == requests
