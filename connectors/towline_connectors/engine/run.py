@@ -127,11 +127,13 @@ def run(
     reroute: str | None = None,
     apart: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> RunResult:
     """Carry out a plan. `secrets` has the credentials by key; `sink` may be None in mode Check.
 
     With `apart` the destination is written by a process of its own; it is forked first thing, so call `run` before
-    starting threads. `reroute` (http://HOST:PORT) takes all requests instead of the hosts that they name, for replays.
+    starting threads. `reroute` (http://HOST:PORT) takes all requests instead of the hosts that they name, for replays;
+    `loop` makes the event loop, where it is not asyncio's own.
     `progress` is called from another thread. Expected failures and bugs alike come back as the result's reason."""
     runner = _Runner(
         plan,
@@ -150,7 +152,8 @@ def run(
     try:
         # Pages hold no cycles; looking for some after each 700 objects costs a tenth of the time.
         gc.set_threshold(100_000, 20, 100)
-        asyncio.run(runner.run(child or sink, ended))
+        with asyncio.Runner(loop_factory=loop) as loops:
+            loops.run(runner.run(child or sink, ended))
     except EngineError as error:
         ended.fail(error)
     except base.SinkError as error:
