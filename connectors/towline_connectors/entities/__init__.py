@@ -6,8 +6,11 @@ from types import MappingProxyType
 from typing import Final
 
 from towline_connectors.entities.alert import ALERT
+from towline_connectors.entities.application import APPLICATION
+from towline_connectors.entities.approval import APPROVAL
 from towline_connectors.entities.asset import ASSET
 from towline_connectors.entities.asset_vulnerability import ASSET_VULNERABILITY
+from towline_connectors.entities.auth_factor import AUTH_FACTOR
 from towline_connectors.entities.change_request import CHANGE_REQUEST
 from towline_connectors.entities.cloud_account import CLOUD_ACCOUNT
 from towline_connectors.entities.comment import COMMENT
@@ -20,7 +23,9 @@ from towline_connectors.entities.indicator import INDICATOR
 from towline_connectors.entities.membership import MEMBERSHIP
 from towline_connectors.entities.model import Entity, Field
 from towline_connectors.entities.policy import POLICY
+from towline_connectors.entities.relation import RELATION
 from towline_connectors.entities.scan import SCAN
+from towline_connectors.entities.score import SCORE
 from towline_connectors.entities.service import SERVICE
 from towline_connectors.entities.sighting import SIGHTING
 from towline_connectors.entities.software import SOFTWARE
@@ -45,6 +50,8 @@ _ALL = (
     SERVICE,
     POLICY,
     CHANGE_REQUEST,
+    APPROVAL,
+    RELATION,
     THREAT_REPORT,
     SIGHTING,
     SCAN,
@@ -52,6 +59,9 @@ _ALL = (
     FIELD_CHANGE,
     CLOUD_ACCOUNT,
     EVENT,
+    APPLICATION,
+    AUTH_FACTOR,
+    SCORE,
 )
 
 REGISTRY: Final = MappingProxyType({entity.name: entity for entity in _ALL})

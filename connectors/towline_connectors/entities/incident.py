@@ -13,6 +13,7 @@ INCIDENT = Entity(
         Field("number", "text", "What people call it, as INC0010001."),
         Field("title", "text", "Short description."),
         Field("description", "text", "Long description."),
+        Field("type", "text", "Kind of ticket, in the source's words: incident, service request, task."),
         Field("status_id", "integer", "State.", enum=INCIDENT_STATUS),
         Field("status", "text", "State in the source's own words."),
         Field("priority_id", "integer", "Priority.", enum=PRIORITY),
