@@ -31,6 +31,11 @@ class Rule:
     reason: Literal["FieldValueRequired", "FieldValueForbidden"] | None = None
 
 
+OPAQUE = "x-towline-opaque"
+"""Marks a field (`json_schema_extra`) whose inside the CustomResourceDefinition leaves out, since it has to stay small.
+It is a free object there, and whole in the editors' schema, the reference, the offline check and the operator's own."""
+
+
 class Model(BaseModel):
     """Base of every API type: snake_case in Python, camelCase on the wire, unknown fields refused."""
 

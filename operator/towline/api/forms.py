@@ -17,6 +17,8 @@ LDAP_URL = r"^(ldaps?://|[$][{]config[.])"
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 PYTHON_NAME = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$"
 RATE = r"^[0-9]+/([0-9]{1,4}(s|m|h|d))+$"
+FROM_HEADER = r"^header:[A-Za-z0-9_-]{1,100}$"
+WAIT = r"^(header:[A-Za-z0-9_-]{1,100}(:ms)?|body:.+|([0-9]{1,4}(s|m|h|d))+)$"
 QUANTITY = r"^[0-9.]+([numkMGTPE]i?|[eE][0-9]+)?$"
 
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
@@ -52,6 +54,11 @@ FORMS: dict[str, Form] = {
     DIGEST: Form("a digest", "write sha256: and 64 hexadecimal digits"),
     PYTHON_NAME: Form("a Python module", "write its dotted name, for example acme.connector"),
     RATE: Form("a rate", "write a number of requests and a time, for example 100/1m"),
+    FROM_HEADER: Form("a header", "write header: and its name, for example header:X-RateLimit-Reset"),
+    WAIT: Form(
+        "a source of a waiting time",
+        "write header:NAME (header:NAME:ms for milliseconds), body:EXPRESSION or a duration such as 30s",
+    ),
     TIME: Form("a time", "write for example 2026-11-21T08:00:00Z"),
     QUANTITY: Form("a quantity", "write for example 500m, 2 or 256Mi"),
 }

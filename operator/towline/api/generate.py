@@ -60,7 +60,7 @@ def crd(kind: Kind) -> dict[str, Any]:
 
 def root_schema(kind: Kind) -> Schema:
     """The schema of the whole object. The API server knows apiVersion, kind and metadata by itself."""
-    schema = structural(kind.model)
+    schema = structural(kind.model, whole=False)
     spec, status = schema["properties"]["spec"], schema["properties"]["status"]
     status.pop("description", None)
     order = ("type", "default")
@@ -95,9 +95,6 @@ def files(crds: Path, docs: Path) -> dict[Path, str]:
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from towline.api.base import Model, Rule
+from towline.api.base import OPAQUE, Model, Rule
 from towline.api.forms import FORMS, Form
 
 Schema = dict[str, Any]
@@ -34,14 +34,15 @@ class NotStructuralError(ValueError):
     """A model that no structural schema can describe; the message names the place."""
 
 
-def structural(model: type[Model], *, forms_as_rules: bool = True) -> Schema:
+def structural(model: type[Model], *, forms_as_rules: bool = True, whole: bool = True) -> Schema:
     """The structural schema of `model`, aliases as names, without Kubernetes' own metadata. Raises NotStructuralError.
 
-    With `forms_as_rules` false, patterns stay patterns: editors and the reference read those.
+    With `forms_as_rules` false, patterns stay patterns: editors and the reference read those. With `whole` false,
+    what is marked OPAQUE becomes a free object, as in the CustomResourceDefinition.
     """
     raw = model.model_json_schema(by_alias=True, schema_generator=_WithRules)
     raw.get("properties", {}).pop("metadata", None)
-    flat = _Flat(raw.pop("$defs", {}), forms_as_rules=forms_as_rules)
+    flat = _Flat(raw.pop("$defs", {}), forms_as_rules=forms_as_rules, whole=whole)
     return flat.node(raw, model.__name__, in_list=False, above=())
 
 
@@ -69,13 +70,16 @@ class _WithRules(GenerateJsonSchema):
 class _Flat:
     """Walks pydantic's JSON schema and writes the structural one."""
 
-    def __init__(self, definitions: dict[str, Schema], *, forms_as_rules: bool) -> None:
+    def __init__(self, definitions: dict[str, Schema], *, forms_as_rules: bool, whole: bool) -> None:
         self._definitions = definitions
         self._forms_as_rules = forms_as_rules
+        self._whole = whole
 
     def node(self, raw: Schema, path: str, *, in_list: bool, above: tuple[str, ...]) -> Schema:
         node, above = self._resolve(raw, path, above)
         node.pop("title", None)
+        if node.pop(OPAQUE, False) and not self._whole:
+            node = _free(node)
         if "const" in node:
             node["enum"] = [node.pop("const")]
         default = node.pop("default", None)
@@ -141,6 +145,14 @@ class _Flat:
             return
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         node["description"] = f"{node.get('description', '')} {shown} if left out.".strip()
+
+
+def _free(node: Schema) -> Schema:
+    """The node as a free object, or a list of them, with no more than its description and its size."""
+    kept: Schema = {key: value for key, value in node.items() if key in ("description", "type", "maxItems")}
+    if node["type"] == "array":
+        return {**kept, "items": {"type": "object", FREE: True}}
+    return {**kept, FREE: True}
 
 
 def _form_rule(form: Form, pattern: str, *, or_int: bool) -> Schema:
