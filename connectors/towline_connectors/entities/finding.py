@@ -17,6 +17,7 @@ FINDING = Entity(
         Field("severity_id", "integer", "Severity.", enum=SEVERITY),
         Field("status_id", "integer", "State.", enum=FINDING_STATUS),
         Field("asset", "ref", "Where it was found.", ref="asset"),
+        Field("user", "ref", "Whom it concerns.", ref="user"),
         Field("resource_uid", "text", "Id of the resource concerned, where it is no asset."),
         Field("resource_type", "text", "Kind of resource."),
         Field("resource_name", "text", "Name of the resource."),

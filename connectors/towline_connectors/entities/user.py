@@ -29,6 +29,7 @@ USER = Entity(
         Field("manager", "ref", "Superior.", ref="user"),
         Field("manager_dn", "text", "Distinguished name of the superior."),
         Field("type_id", "integer", "Kind of account.", enum=USER_TYPE),
+        Field("status", "text", "Life-cycle state in the source's own words."),
         Field("has_mfa", "boolean", "Whether a second factor is set up."),
         Field("is_enabled", "boolean", "Whether the account may log in."),
         Field("is_locked", "boolean", "Whether it is locked after failed log-ins."),
