@@ -108,6 +108,7 @@ def install(
     repository, _, tag = image.rpartition(":")
     arguments = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", namespace, "--take-ownership"]
     arguments += ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
+    arguments += ["--set", "replicas=1"]  # one machine: a stand-by would die together with the leader
     for value in values:
         arguments += ["--set", value]
     return helm(target, *arguments, "--wait", "--timeout", wait)

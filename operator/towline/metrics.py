@@ -117,6 +117,8 @@ class Metrics:
         self.active = Gauge("towline_sync_active", "SyncJobs that run", registry=registry)
         self.limit = Gauge("towline_sync_limit", "SyncJobs that may run at once", registry=registry)
         self.waiting = Gauge("towline_sync_queued", "SyncJobs that wait for a slot", registry=registry)
+        self.leader = Gauge("towline_leader", "1 in the operator that leads, 0 in a stand-by", registry=registry)
+        self.epoch = Gauge("towline_leader_epoch", "Number of the leader, grows at each takeover", registry=registry)
         self.reconcile = Histogram(
             "towline_reconcile_duration_seconds",
             "Time to reconcile one object",

@@ -26,6 +26,7 @@ class Access:
     resource: str
     group: str = ""
     namespace: str = ""
+    name: str = ""
 
     def review(self, user: str) -> dict[str, object]:
         resource, _, subresource = self.resource.partition("/")
@@ -36,7 +37,7 @@ class Access:
             "spec": {
                 "user": user,
                 "groups": ["system:authenticated", "system:serviceaccounts"],
-                "resourceAttributes": attributes | {"namespace": self.namespace},
+                "resourceAttributes": attributes | {"namespace": self.namespace, "name": self.name},
             },
         }
 
@@ -92,6 +93,13 @@ def operator_needs(namespace: str) -> set[Access]:
     )
 
 
+def lease(namespace: str) -> set[Access]:
+    """The one Lease of this installation, and no other."""
+    return every("create", "leases", "coordination.k8s.io", namespace) | {
+        Access(verb, "leases", "coordination.k8s.io", namespace, "towline") for verb in ("get", "update")
+    }
+
+
 CATALOGUE = (
     every("get list watch create patch delete", "connectors", "towline.dev")
     | every("patch", "connectors/status", "towline.dev")
@@ -124,7 +132,8 @@ def operator_must_not(namespace: str) -> set[Access]:
 
 
 def test_the_operator_may_do_its_work_and_nothing_else(control_plane: Path, installed: None, namespace: str) -> None:
-    needed, forbidden = operator_needs(namespace) | CATALOGUE, operator_must_not(namespace)
+    needed, forbidden = operator_needs(namespace) | CATALOGUE | lease(SYSTEM), operator_must_not(namespace)
+    forbidden |= every("get list watch update delete", "leases", "coordination.k8s.io", "kube-system")
     granted = allowed(control_plane, OPERATOR, needed | forbidden)
     assert needed - granted == set()
     assert granted & forbidden == set()

@@ -52,6 +52,22 @@ from towline.cli.errors import CliError
     help="Seconds, while something about a Secret has to be corrected.",
 )
 @click.option("--requests-per-second", type=click.FloatRange(1), default=50.0, show_default=True)
+@click.option(
+    "--leader-elect/--no-leader-elect",
+    "elect",
+    default=False,
+    show_default=True,
+    help="Several operators: one leads, the others stand by.",
+)
+@click.option("--lease-namespace", default="default", show_default=True)
+@click.option("--lease-name", default="towline-operator", show_default=True)
+@click.option(
+    "--lease-duration",
+    type=click.FloatRange(1.5),
+    default=15.0,
+    show_default=True,
+    help="Seconds after which a leader that is silent is replaced.",
+)
 @click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104  probes come from outside the pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option(
@@ -78,6 +94,10 @@ def operator(
     secret_check: float,
     secret_recheck: float,
     requests_per_second: float,
+    elect: bool,
+    lease_namespace: str,
+    lease_name: str,
+    lease_duration: float,
     host: str,
     port: int,
     log_level: str,
@@ -87,6 +107,7 @@ def operator(
     import logging
     from importlib.metadata import version
 
+    from towline.controller.leader import Election
     from towline.controller.main import run
     from towline.controller.settings import Settings
     from towline.core.facts import RunSettings
@@ -117,6 +138,7 @@ def operator(
         requests_per_second=requests_per_second,
         host=host,
         port=port,
+        election=_election(lease_namespace, lease_name, lease_duration) if elect else Election(),
         bundled=bundled,
     )
     try:
@@ -139,6 +161,18 @@ def compile_problems(connector: Any) -> list[str]:
     except EngineError as error:
         return [error.message]
     return []
+
+
+def _election(namespace: str, name: str, duration: float) -> Any:
+    import platform
+    import secrets
+
+    from towline.controller.leader import Election
+    from towline.kube.lease import Timing
+
+    # A name of its own for each process: a container that starts again must not take itself for the old leader.
+    identity = f"{platform.node()}_{secrets.token_hex(4)}"
+    return Election(identity, namespace, name, Timing(duration, duration * 2 / 3, duration * 2 / 15))
 
 
 def _resources(text: str) -> dict[str, dict[str, str]]:

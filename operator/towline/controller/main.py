@@ -15,6 +15,7 @@ from towline.controller.bundled import apply_bundled
 from towline.controller.cache import Cache, slim
 from towline.controller.context import Context
 from towline.controller.feed import SELECTOR, Feed, quiet_logs
+from towline.controller.leader import Elector
 from towline.controller.queue import Key, WorkQueue
 from towline.controller.reconcilers import reconcile
 from towline.controller.samples import samples
@@ -25,7 +26,7 @@ from towline.kube.access import Access
 from towline.kube.client import Client
 from towline.kube.errors import ApiError
 from towline.kube.events import Recorder
-from towline.kube.resources import INTEGRATIONS, JOBS, OWN, PODS, WATCHED, Resource
+from towline.kube.resources import CONNECTORS, JOBS, OWN, PODS, WATCHED, Resource
 from towline.kube.secrets import Facts
 from towline.metrics import Metrics
 
@@ -39,7 +40,8 @@ class Operator:
         self._settings = settings
         self._client = client
         cache = Cache()
-        metrics = Metrics(lambda: samples(cache), version)
+        # A stand-by knows the Integrations as well; told by two, each would be counted twice.
+        metrics = Metrics(lambda: samples(cache) if self._leads else (), version)
         self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error)
         self.context = Context(
             client=client,
@@ -55,6 +57,8 @@ class Operator:
         )
         self._heartbeat = server.Heartbeat()
         self._feed: Feed | None = None
+        self._elector: Elector | None = None
+        self._lead = asyncio.Event()
         self._listed: set[str] = set()
 
     async def run(self, access: Access, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
@@ -62,37 +66,63 @@ class Operator:
         settings = self._settings
         app = server.application(self._dead, self._waiting, self._metrics)
         runner = await server.serve(app, settings.host, settings.port)
+        self._stand_for_election(access)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._heartbeat.run()),
-                    group.create_task(self.context.events.run()),
-                    group.create_task(self._work(access, ready)),
-                ]
+                heartbeat = group.create_task(self._heartbeat.run())
+                events = group.create_task(self.context.events.run())
+                work = group.create_task(self._work(access, ready))
                 await stop.wait()
                 log.info("Stopping")
-                if self._feed is not None:
-                    await asyncio.to_thread(self._feed.stop)
-                tasks[2].cancel()
+                work.cancel()
+                await asyncio.wait({work})
                 await self.context.events.flush(3.0)
-                for task in tasks:
-                    task.cancel()
+                events.cancel()
+                # The Lease goes back when nothing is written any more, and before anything slow: the next one waits.
+                await asyncio.to_thread(self._end_threads)
+                heartbeat.cancel()
         finally:
             await runner.cleanup()
 
+    def _stand_for_election(self, access: Access) -> None:
+        if not self._settings.election.identity:
+            self._lead.set()
+            return
+        loop = asyncio.get_running_loop()
+
+        def lead() -> None:
+            loop.call_soon_threadsafe(self._lead.set)
+
+        self._elector = Elector(self._settings.election, access, lead, lag=lambda: self._heartbeat.lag)
+        self._client.may_write = lambda: self._leads
+        self._elector.start()
+
+    @property
+    def _leads(self) -> bool:
+        return self._lead.is_set() if self._elector is None else self._elector.leading
+
+    def _end_threads(self) -> None:
+        if self._elector is not None:
+            self._elector.stop()
+        if self._feed is not None:
+            self._feed.stop()
+
     async def _work(self, access: Access, ready: Callable[[], None]) -> None:
+        """A stand-by lists and watches as the leader does, so that it can take over with a full cache."""
         await self._until_served()
-        if self._settings.bundled:
-            await self._insist("apply the bundled Connectors", self._apply_bundled)
         await self._insist("list all objects", self._list_all)
-        self._hold_slots()
         self._feed = Feed(access, self._settings.namespaces, self._on_event, self._served)
         self._feed.start()
-        ready()
         log.info("Ready: %d Integrations known", self.context.cache.count("Integration"))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._queue.run())
             group.create_task(self._resync())
+            await self._lead.wait()
+            if self._settings.bundled:
+                await self._insist("apply the bundled Connectors", self._apply_bundled)
+                await self._insist("list the Connectors", lambda: self._list(CONNECTORS))
+            self._hold_slots()
+            ready()
+            group.create_task(self._queue.run())
 
     async def _until_served(self) -> None:
         told = False
@@ -189,13 +219,17 @@ class Operator:
 
     def _waiting(self) -> str:
         missing = [resource.plural for resource in WATCHED if resource.kind not in self._listed]
-        return f"not listed yet: {', '.join(missing)}" if missing else self._dead()
+        if missing:
+            return f"not listed yet: {', '.join(missing)}"
+        return self._dead() or (self._elector.trouble if self._elector is not None else "")
 
     def _metrics(self) -> bytes:
         metrics, slots = self.context.metrics, self.context.slots
         metrics.active.set(slots.active)
         metrics.limit.set(slots.limit)
         metrics.waiting.set(slots.waiting)
+        metrics.leader.set(float(self._leads))
+        metrics.epoch.set(self._elector.epoch if self._elector is not None else 0)
         if self._feed is not None:
             metrics.watch_restarts.set(self._feed.restarts)
             for kind, at in list(self._feed.last_event.items()):
@@ -214,4 +248,4 @@ async def run(settings: Settings, access: Access, check: Check, version: str) ->
         await Operator(settings, client, check, version).run(access, stop)
 
 
-__all__ = ["INTEGRATIONS", "Operator", "run"]
+__all__ = ["Operator", "run"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from towline.controller.leader import Election
 from towline.core.facts import RunSettings
 
 
@@ -23,5 +24,6 @@ class Settings:
     requests_per_second: float = 50.0
     host: str = "0.0.0.0"  # noqa: S104  the probes and Prometheus come from outside the pod
     port: int = 8080
+    election: Election = field(default_factory=Election)
     bundled: bool = True
     """Apply the Connectors that come with Towline."""

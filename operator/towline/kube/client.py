@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +13,7 @@ import orjson
 
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
-from towline.kube.errors import ApiError, NotFoundError, UnavailableError, error_for
+from towline.kube.errors import ApiError, NotFoundError, NotLeadingError, UnavailableError, error_for
 from towline.kube.resources import JOBS, Resource
 
 FIELD_MANAGER = "towline"
@@ -25,16 +25,23 @@ _PAGE = 500
 class Client:
     """Requests to one API server. Every call waits for a token, and is repeated when the server is unavailable."""
 
-    def __init__(self, access: Access, rate: float = 50.0, burst: int = 100) -> None:
+    def __init__(
+        self, access: Access, rate: float = 50.0, burst: int = 100, tries: int = _TRIES, timeout: float = 60.0
+    ) -> None:
         self._access = access
+        self._tries = tries
+        self._timeout = timeout
         self._bucket = Bucket(rate, burst)
         self._jobs = Bucket(rate, burst)  # of its own, so that a burst of status writes does not hold up Jobs
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
+        self.writes = 0
+        self.may_write: Callable[[], bool] = lambda: True
+        """The fence of the leader election: asked right before each request that changes something."""
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=64)
-        timeout = aiohttp.ClientTimeout(total=60, connect=10)
+        timeout = aiohttp.ClientTimeout(total=self._timeout, connect=min(10.0, self._timeout))
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
         return self
 
@@ -122,6 +129,10 @@ class Client:
             "PATCH", resource, namespace, name, body=body, content_type="application/merge-patch+json"
         )
 
+    async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as replaced. Raises ConflictError unless it still has the resourceVersion of the body."""
+        return await self._call("PUT", resource, namespace, name, body=body)
+
     async def served(self, api_version: str) -> set[str]:
         """The plural names that the API server serves in a group version; none while the group is absent."""
         try:
@@ -155,7 +166,7 @@ class Client:
                 )
             except UnavailableError as error:
                 tries += 1
-                if tries >= _TRIES:
+                if tries >= self._tries:
                     raise
                 await asyncio.sleep(_delay(tries, error))
 
@@ -175,6 +186,10 @@ class Client:
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
         data = orjson.dumps(body) if body is not None else None
+        if verb != "GET":
+            if not self.may_write():
+                raise NotLeadingError(action, 0, "this operator does not lead")
+            self.writes += 1
         self.requests += 1
         try:
             async with self._session.request(

@@ -35,6 +35,10 @@ class RefusedError(ApiError):
     """Not allowed, or not valid: asking again will not help before something changes."""
 
 
+class NotLeadingError(ApiError):
+    """This process does not lead (any more), so it may not write."""
+
+
 class UnavailableError(ApiError):
     """No answer, or one that says to try later."""
 
