@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -36,6 +37,26 @@ class Cluster:
     namespace: str
     context: str
 
+    def read(self, path: str, query: dict[str, str] | None = None) -> Any:
+        """The JSON of one GET, for example of `/api/v1/namespaces/a/pods`; None when there is nothing."""
+        try:
+            return json.loads(self._sent(lambda: self._request(path, query, _TIMEOUT).read()))
+        except _Absent:
+            return None
+
+    def lines(self, path: str, query: dict[str, str]) -> Iterator[str]:
+        """The lines of one GET as they come. Raises CliError."""
+        answer = self._sent(lambda: self._request(path, query, None))
+        try:
+            yield from _by_line(answer.stream(None, decode_content=True))
+        finally:
+            answer.close()
+
+    def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A JSON merge patch of the object."""
+        answer: dict[str, Any] = self._call("patch_namespaced_custom_object", self.namespace, plural, name, body)
+        return answer
+
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
         """The object, or None when there is none."""
         try:
@@ -60,9 +81,7 @@ class Cluster:
         return list(answer.get("items", []))
 
     def annotate(self, plural: str, name: str, annotations: dict[str, str]) -> dict[str, Any]:
-        body = {"metadata": {"annotations": annotations}}
-        answer: dict[str, Any] = self._call("patch_namespaced_custom_object", self.namespace, plural, name, body)
-        return answer
+        return self.patch(plural, name, {"metadata": {"annotations": annotations}})
 
     def integration(self, name: str) -> dict[str, Any]:
         """The Integration. Raises CliError with near names when there is none."""
@@ -74,12 +93,32 @@ class Cluster:
         cure = f"Did you mean {', '.join(near)}?" if near else "All of them: kubectl get integrations.towline.dev -A"
         raise CliError(f'There is no Integration "{name}" in namespace "{self.namespace}".', cure)
 
+    def _request(self, path: str, query: dict[str, str] | None, timeout: tuple[int, int] | None) -> Any:
+        """The answer to a GET, its body not read yet. Raises ApiException."""
+        from kubernetes.client import ApiException
+
+        client = self.api.api_client
+        sent = client.param_serialize(
+            "GET", path, query_params=list((query or {}).items()), auth_settings=["BearerToken"]
+        )
+        answer = client.call_api(*sent, _request_timeout=timeout).response
+        if answer.status >= 300:
+            raised = ApiException(status=answer.status, reason=answer.reason)
+            raised.body = answer.read()
+            raise raised
+        return answer
+
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return self._sent(
+            lambda: getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT, **options)
+        )
+
+    def _sent(self, request: Callable[[], Any]) -> Any:
         import urllib3
         from kubernetes.client import ApiException
 
         try:
-            return getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT, **options)
+            return request()
         except ApiException as error:
             raise _explained(error.status, error.body, self.context) from None
         except urllib3.exceptions.HTTPError as error:
@@ -122,6 +161,15 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None) 
     return Cluster(client.CustomObjectsApi(client.ApiClient(configuration)), namespace or default, name)
 
 
+def _by_line(chunks: Iterable[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in whole)
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
 class _Absent(Exception):  # noqa: N818
     """The API server answered 404."""
 
@@ -143,8 +191,6 @@ def _explained(status: int, body: Any, context: str) -> Exception:
 
 def _status_message(body: Any) -> str:
     """The sentence in a Kubernetes Status object."""
-    import json
-
     try:
         return str(json.loads(body)["message"]).rstrip(".")
     except (TypeError, ValueError, KeyError):

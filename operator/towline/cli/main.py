@@ -26,6 +26,7 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("catalog", "towline.cli.catalog", "List the bundled connectors."),
             Verb("explain", "towline.cli.explain", "Tell what a connector reads and needs, with an example."),
+            Verb("connector", "towline.cli.connector", "Write connectors of your own and prove them."),
         ),
     ),
     (
@@ -33,6 +34,12 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("sync", "towline.cli.sync", "Sync an Integration now and follow it."),
             Verb("status", "towline.cli.status", "Tell how Integrations are doing and what to do."),
+            Verb("why", "towline.cli.why", "Tell why an Integration is not ready, and what to do."),
+            Verb("tree", "towline.cli.tree", "Show an Integration with all that hangs on it."),
+            Verb("logs", "towline.cli.logs", "Print what a sync's pod wrote."),
+            Verb("events", "towline.cli.events", "Show what happened."),
+            Verb("suspend", "towline.cli.suspend", "Start no new syncs of an Integration."),
+            Verb("resume", "towline.cli.suspend", "Let it sync on schedule again."),
             Verb("operator", "towline.cli.operator", "Run the operator (its Deployment does this)."),
         ),
     ),

@@ -1,0 +1,61 @@
+"""`towline events`: what happened to an Integration and to what hangs on it, oldest first."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from towline.cli import chain, cluster
+from towline.cli.output import print_json, say, table, terminal_width
+from towline.cli.status import relative
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--warnings", is_flag=True, help="Only events of type Warning.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@cluster.options
+def events(
+    name: str | None, warnings: bool, output: str, kubeconfig: str | None, context: str | None, namespace: str | None
+) -> None:
+    """Show the events about the Integration NAME, its SyncJobs, Jobs and pods; without NAME, of all Integrations."""
+    connection = cluster.connect(kubeconfig, context, namespace)
+    found = (connection.read(f"/api/v1/namespaces/{connection.namespace}/events") or {}).get("items") or []
+    if name is None:
+        chosen = [event for event in found if _ours(event)]
+    else:
+        everything = chain.gather(connection, name)
+        items = [everything.integration, *everything.syncs, *everything.jobs, *everything.pods]
+        uids = {item["metadata"]["uid"] for item in items}
+        chosen = [event for event in found if event["involvedObject"].get("uid") in uids]
+    if warnings:
+        chosen = [event for event in chosen if event.get("type") == "Warning"]
+    chosen.sort(key=_time)
+    if output == "json":
+        print_json(chosen)
+        return
+    if not chosen:
+        say("!", "There are no such events. Kubernetes keeps events for an hour.")
+        return
+    now = datetime.now(UTC)
+    click.echo(table(["last seen", "type", "reason", "object", "count", "message"],
+                     [_row(event, now) for event in chosen], width=terminal_width(sys.stdout)))  # fmt: skip
+
+
+def _ours(event: dict[str, Any]) -> bool:
+    about = event["involvedObject"]
+    return str(about.get("apiVersion", "")).startswith("towline.dev/") or event.get("reportingComponent") == "towline"
+
+
+def _time(event: dict[str, Any]) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"])
+
+
+def _row(event: dict[str, Any], now: datetime) -> list[Any]:
+    about = event["involvedObject"]
+    when = relative(_time(event), now)
+    what = f"{about['kind']}/{about['name']}"
+    return [when, event.get("type"), event.get("reason"), what, event.get("count") or 1, event.get("message")]
