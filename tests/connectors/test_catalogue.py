@@ -75,7 +75,7 @@ def test_a_page_tells_what_to_create_at_the_vendor_and_which_data_come(name: str
         assert f"`{key}`" in page
     for stream in made.streams or []:
         assert f"`{stream.name}`" in page
-        for emit in stream.emit:
+        for emit in stream.emit or []:
             assert f"`{REGISTRY[emit.entity].table}`" in page
 
 

@@ -85,7 +85,7 @@ def check_manifest(spec: ConnectorSpec) -> None:
 
 def compile_stream(stream: Stream, own: StreamPlan, plan: Plan) -> CompiledStream:
     override = {name: text if text.startswith("=") else f"={text}" for name, text in own.mapping.items()}
-    fields = {field.name for emit in stream.emit for field in _entity(stream, emit).fields}
+    fields = {field.name for emit in stream.emit or [] for field in _entity(stream, emit).fields}
     for name, text in override.items():
         if name not in fields:
             raise ConfigInvalid(
@@ -122,10 +122,10 @@ def _entity(stream: Stream, emit: Emit) -> entities.Entity:
 
 def _raw_emit(stream: Stream) -> str:
     """The entity that the record is about, which keeps its raw JSON: the one that refers to the others."""
-    for emit in stream.emit:
+    for emit in stream.emit or []:
         if emit.raw:
             return emit.entity
-    plain = [emit for emit in stream.emit if emit.for_each is None] or list(stream.emit)
+    plain = [emit for emit in stream.emit or [] if emit.for_each is None] or list(stream.emit or [])
     others = {emit.entity for emit in plain}
     for emit in reversed(plain):
         refs = {f.ref for f in _entity(stream, emit).fields if f.type == "ref" and f.name in (emit.fields or {})}
@@ -138,7 +138,7 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
     place = f"streams[{stream.name}]"
     owner = _raw_emit(stream)
     emits: list[EmitMap] = []
-    for emit in stream.emit:
+    for emit in stream.emit or []:
         entity = _entity(stream, emit)
         keeps = emit.entity == owner and emit.raw is not False
         emits.append(

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from towline.api.base import seconds
+from towline.api.export import Export
 from towline.api.http import Request
-from towline.api.manifest import Export
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.errors import (

@@ -19,7 +19,8 @@ import ldap3
 from ldap3.core.exceptions import LDAPException, LDAPInvalidFilterError
 
 from towline.api.base import seconds
-from towline.api.manifest import Directory, Search, Stream
+from towline.api.directory import Directory, Search
+from towline.api.manifest import Stream
 from towline_connectors.engine import ldap_values
 from towline_connectors.engine.errors import (
     ConfigInvalid,

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urljoin
 
-from towline.api.manifest import Paginate
+from towline.api.paging import Paginate
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Reply, with_query
 from towline_connectors.engine.errors import SchemaMismatch, Unreachable

@@ -172,7 +172,7 @@ class _Parser:
             return self._macro(owner, name)
         if name not in _METHODS:
             raise CelError(f"{self._expression}: unknown method {name}")
-        method, arguments = _METHODS[name], self._arguments()
+        method, arguments = _METHODS[name], self._until(")")
         return lambda v: method(owner(v), *(argument(v) for argument in arguments))
 
     def _macro(self, owner: Evaluate, name: str) -> Evaluate:
@@ -185,12 +185,13 @@ class _Parser:
         collect: Callable[[Iterable[Any]], Any] = _COLLECT[name]
         return lambda v: collect(body({**v, variable: item}) for item in owner(v))
 
-    def _arguments(self) -> list[Evaluate]:
+    def _until(self, end: str) -> list[Evaluate]:
+        """What stands between commas up to `end`."""
         found: list[Evaluate] = []
-        while not self._take(")"):
+        while not self._take(end):
             found.append(self._choice())
             if not self._take(","):
-                self._need(")")
+                self._need(end)
                 break
         return found
 
@@ -199,6 +200,9 @@ class _Parser:
             value = self._choice()
             self._need(")")
             return value
+        if self._take("["):
+            items = self._until("]")
+            return lambda v: [item(v) for item in items]
         if self._next >= len(self._tokens):
             raise CelError(f"{self._expression}: ends too early")
         kind, word = self._tokens[self._next]
@@ -222,7 +226,7 @@ class _Parser:
             return self._has()
         if word not in _FUNCTIONS:
             raise CelError(f"{self._expression}: unknown function {word}")
-        function, arguments = _FUNCTIONS[word], self._arguments()
+        function, arguments = _FUNCTIONS[word], self._until(")")
         return lambda v: function(*(argument(v) for argument in arguments))
 
     def _has(self) -> Evaluate:

@@ -12,9 +12,11 @@ from pydantic import Field
 from towline.api import forms
 from towline.api.base import FreeObject, Model, Quantity, Rule, listmap, listset
 from towline.api.conditions import Condition
+from towline.api.directory import Directory
 from towline.api.http import Health, Http
-from towline.api.manifest import Directory, Stream
+from towline.api.manifest import Stream
 from towline.api.outward import Action, TwoWay, Webhook
+from towline.api.paging import Files
 
 Category = Literal[
     "Backup", "Cloud", "CMDB", "ConfigManagement", "DLP", "EDR", "Email", "IAM", "Infrastructure", "MDM",
@@ -130,8 +132,10 @@ class ConnectorSpec(Model):
             reason="FieldValueRequired",
         ),
         Rule(
-            "(has(self.http) ? 1 : 0) + (has(self.ldap) ? 1 : 0) + (has(self.entrypoint) ? 1 : 0) == 1",
-            "describe the API in http, or the directory in ldap, or name Python code in entrypoint: exactly one",
+            "(has(self.http) ? 1 : 0) + (has(self.ldap) ? 1 : 0) + (has(self.files) ? 1 : 0)"
+            " + (has(self.entrypoint) ? 1 : 0) == 1",
+            "describe the API in http, the directory in ldap or the reports in files, or name Python code in"
+            " entrypoint: exactly one",
         ),
         Rule(
             "!has(self.image) || has(self.entrypoint)",
@@ -146,6 +150,11 @@ class ConnectorSpec(Model):
         Rule(
             "!has(self.ldap) || !has(self.streams) || self.streams.all(s, has(s.search))",
             "with ldap every stream needs search",
+            field_path=".streams",
+        ),
+        Rule(
+            "!has(self.files) || !has(self.streams) || self.streams.all(s, has(s.file))",
+            "with files every stream needs file",
             field_path=".streams",
         ),
     )
@@ -191,6 +200,7 @@ class ConnectorSpec(Model):
     )
     http: Http | None = Field(default=None, description="How to speak with an HTTP API.")
     ldap: Directory | None = Field(default=None, description="How to speak with an LDAP directory.")
+    files: Files | None = Field(default=None, description="Where reports are read that stand in files.")
     health: Health | None = Field(
         default=None,
         description="The cheapest call that proves the credentials. A directory needs none: the bind proves them.",

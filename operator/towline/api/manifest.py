@@ -1,9 +1,10 @@
 """The manifest language: what a stream reads, in which steps, and which entities come of it.
 
-`http` is its part about requests, `outward` the one about pushing and webhooks.
+`http` is its part about requests, `paging` about getting from one request to all records, `export` about jobs,
+`directory` about LDAP, `outward` about pushing and webhooks.
 
 Strings that start with `=` are JMESPath expressions; `${…}` interpolates `config`, `secret`, `stream`,
-`window`, `job` and `part` into other strings. Nothing here can do I/O.
+`window`, `job`, `part` and `partition` into other strings. Nothing here can do I/O.
 """
 
 from __future__ import annotations
@@ -12,147 +13,33 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from towline.api import forms
-from towline.api.base import Duration, FreeForm, Model, Name63, Rule, StreamName
-from towline.api.http import Expression, Path, Request
+from towline.api.base import OPAQUE, Duration, FreeForm, Model, Name63, Rule, StreamName
+from towline.api.directory import Search
+from towline.api.export import Export
+from towline.api.http import Expression, Request
+from towline.api.paging import Details, FileRead, Paginate, Partition, SyncToken
 
 
-class Bind(Model):
-    """How to log in to a directory: a simple bind over TLS."""
+class Parse(Model):
+    """Peculiarities of an answer's text."""
 
-    username: str = Field(max_length=512, description="DN, user@domain or DOMAIN\\user.")
-    password: str = Field(max_length=512, description="For example ${secret.password}.")
-
-
-class Directory(Model):
-    """An LDAP directory."""
-
-    url: str = Field(
-        min_length=1,
-        max_length=512,
-        pattern=forms.LDAP_URL,
-        description="ldaps://HOST:636, or ldap://HOST:389 (then startTLS should be true).",
+    lists: list[Annotated[str, Field(max_length=128)]] | None = Field(
+        default=None, max_length=64, description="With XML: elements that are lists even where there is one of them."
     )
-    start_tls: bool | str | None = Field(
+    delimiter: str | None = Field(
+        default=None, min_length=1, max_length=1, description="With CSV; a comma if left out."
+    )
+    columns: list[Annotated[str, Field(max_length=128)]] | None = Field(
         default=None,
-        alias="startTLS",
-        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
-        description="true, false or an expression.",
+        max_length=200,
+        description="With CSV: its columns, where no first line names them.",
     )
-    bind: Bind = Field(description="How to log in.")
-    base: str | None = Field(
+    comment: str | None = Field(
         default=None,
-        max_length=512,
-        description="Search base; left out, the root DSE's defaultNamingContext.",
+        max_length=8,
+        description="With CSV and Lines: begins a line without data. # if left out.",
     )
-    page_size: int = Field(default=500, ge=1, le=1000, description="Entries per page.")
-    timeout: Duration | None = Field(default=None, description="How long to wait for an answer. 2m if left out.")
-
-
-class PollEvery(Model):
-    initial: Duration | None = Field(default=None, description="The first pause. 5s if left out.")
-    cap: Duration | None = Field(default=None, description="The longest pause. 1m if left out.")
-
-
-class Poll(Model):
-    path: Path = Field(description="Path that tells how far the job is.")
-    every: PollEvery | None = Field(default=None, description="Pauses between questions.")
-    timeout: Duration | None = Field(default=None, description="How long the job may take. 6h if left out.")
-
-
-class ExportStatus(Model):
-    from_: Expression = Field(alias="from", description="Where the answer holds the status.")
-    running: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        default=None, max_length=16, description="Statuses of a job that goes on."
-    )
-    done: list[Annotated[str, Field(max_length=64)]] = Field(
-        min_length=1, max_length=16, description="Statuses of a job that is finished."
-    )
-    failed: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        default=None, max_length=16, description="Statuses of a job that failed; it is made anew."
-    )
-
-
-class PathOnly(Model):
-    path: Path = Field(description="Path below baseURL; ${job.id} and ${part} stand for the job and its part.")
-
-
-class Cancel(Model):
-    method: Literal["POST", "DELETE"] | None = Field(default=None, description="POST if left out.")
-    path: Path = Field(description="Path that ends the job.")
-
-
-class Export(Model):
-    """An asynchronous export job. Its id is committed before the first poll, so a crash resumes it."""
-
-    create: Request = Field(description="The call that makes the job.")
-    job_id: Expression = Field(alias="jobID", description="Where its answer holds the job's id.")
-    poll: Poll = Field(description="How to ask how far it is.")
-    status: ExportStatus = Field(description="How to read the answer.")
-    parts: Expression | None = Field(default=None, description="Ids of the parts that can be fetched now.")
-    failed_parts: Expression | None = Field(
-        default=None, description="Ids of parts that the vendor could not make; the job is then made anew."
-    )
-    stream_parts: bool | None = Field(default=None, description="Fetch parts while the job still runs.")
-    fetch: PathOnly = Field(description="Where a part is fetched.")
-    cancel: Cancel | None = Field(default=None, description="How a job that is of no use any more is ended.")
-
-
-class Search(Model):
-    """One LDAP search, paged."""
-
-    base: str | None = Field(
-        default=None, max_length=512, description="Where to search. Left out, the directory's base."
-    )
-    scope: Literal["Base", "One", "Subtree"] = Field(
-        default="Subtree", description="Base is the entry itself, One its children, Subtree all below."
-    )
-    filter: str = Field(
-        min_length=1, max_length=2048, description="LDAP filter (RFC 4515); ${window.start} stands for the checkpoint."
-    )
-    attributes: list[Annotated[str, Field(max_length=128)]] = Field(
-        min_length=1, max_length=100, description="Attributes to read."
-    )
-    range_attributes: list[Annotated[str, Field(max_length=128)]] | None = Field(
-        default=None, max_length=8, description="Attributes that may come in ranges, as member;range=0-1499."
-    )
-
-
-class Paginate(Model):
-    rules: ClassVar = (
-        Rule(
-            "self.kind != 'NextURL' || has(self.from)",
-            "kind NextURL needs from: where the answer names the next page",
-            field_path=".from",
-            reason="FieldValueRequired",
-        ),
-        Rule(
-            "self.kind != 'Cursor' || has(self.from)",
-            "kind Cursor needs from: where the answer names the next cursor",
-            field_path=".from",
-            reason="FieldValueRequired",
-        ),
-    )
-
-    kind: Literal["None", "NextURL", "LinkHeader", "Cursor", "Offset", "Page"] = Field(
-        description="How the vendor pages."
-    )
-    from_: Expression | None = Field(
-        default=None, alias="from", description="Where the next URL or cursor stands in the answer."
-    )
-    param: str | None = Field(default=None, max_length=128, description="Query parameter of the cursor or page.")
-    offset: str | None = Field(default=None, max_length=128, description="Query parameter of the offset.")
-    limit: str | None = Field(default=None, max_length=128, description="Query parameter of the page size.")
-    size: int | None = Field(default=None, ge=1, le=100000, description="Records per page.")
-    start: int | None = Field(default=None, ge=0, description="First page number; 1 if left out.")
-    total: Expression | None = Field(
-        default=None, description="Where the number of all records stands: header:NAME or an expression."
-    )
-    reanchor: bool | None = Field(
-        default=None,
-        description="For Offset in ascending order: begin each page anew at the last cursor value instead of"
-        " counting on, so that rows which move while we read are not missed.",
-    )
+    encoding: str | None = Field(default=None, max_length=32, description="Encoding of text. UTF-8 if left out.")
 
 
 class Deletes(Model):
@@ -160,16 +47,22 @@ class Deletes(Model):
         default=None, description="Rows that a complete scan did not show are marked as deleted."
     )
     tombstone: Expression | None = Field(default=None, description="A record that is true here is a deletion.")
+    entities: list[Name63] | None = Field(
+        default=None,
+        max_length=8,
+        description="Entities of which a tombstone deletes the row. Left out, the one that the record is about.",
+    )
 
 
 class Sync(Model):
     rules: ClassVar = (
         Rule(
-            "self.mode != 'Incremental' || has(self.cursor)",
-            "mode Incremental needs cursor",
+            "self.mode != 'Incremental' || has(self.cursor) || has(self.token)",
+            "mode Incremental needs cursor, or token where the vendor gives one",
             field_path=".cursor",
             reason="FieldValueRequired",
         ),
+        Rule("!has(self.cursor) || !has(self.token)", "give one of cursor and token", field_path=".token"),
     )
 
     mode: Literal["Full", "Incremental"] = Field(
@@ -178,9 +71,16 @@ class Sync(Model):
     cursor: Expression | None = Field(
         default=None,
         max_length=512,
-        description="Expression over the record; or job_created_at; or root:ATTRIBUTE of a directory's root DSE.",
+        description="Expression over the record; or job_created_at; or files: what was read of each;"
+        " or root:ATTRIBUTE of a directory's root DSE.",
     )
-    format: Literal["Time", "Epoch", "Integer", "GeneralizedTime"] | None = Field(
+    token: SyncToken | None = Field(
+        default=None,
+        json_schema_extra={OPAQUE: True},
+        description="A vendor's token for what changed since, instead of a cursor: {from, place, param}. When the"
+        " vendor does not know it any more, the stream is read in full.",
+    )
+    format: Literal["Time", "Epoch", "EpochMillis", "Integer", "GeneralizedTime"] | None = Field(
         default=None, description="What ${window.start} looks like. Time is ISO 8601."
     )
     time_format: str | None = Field(
@@ -230,9 +130,17 @@ class Emit(Model):
 class Stream(Model):
     rules: ClassVar = (
         Rule(
-            "(has(self.request) ? 1 : 0) + (has(self.export) ? 1 : 0) + (has(self.search) ? 1 : 0) <= 1",
-            "give one of request, export and search",
+            "(has(self.request) ? 1 : 0) + (has(self.export) ? 1 : 0) + (has(self.search) ? 1 : 0)"
+            " + (has(self.file) ? 1 : 0) <= 1",
+            "give one of request, export, search and file",
         ),
+        Rule("!has(self.details) || has(self.request)", "details need request", field_path=".details"),
+        Rule(
+            "!has(self.partitions) || has(self.request) || has(self.export)",
+            "partitions need request or export",
+            field_path=".partitions",
+        ),
+        Rule("!has(self.gather) || has(self.partitions)", "gather needs partitions", field_path=".gather"),
     )
 
     name: StreamName = Field(description="Name of the stream.")
@@ -248,15 +156,50 @@ class Stream(Model):
     request: Request | None = Field(default=None, description="The call that reads it.")
     export: Export | None = None
     search: Search | None = None
-    format: Literal["JSON", "Lines", "CSV"] | None = Field(
-        default=None, description="Lines: one record {line} per line of text; # starts a comment."
+    file: FileRead | None = Field(
+        default=None, json_schema_extra={OPAQUE: True}, description="Which files it reads: {pattern, expect, maxBytes}."
+    )
+    partitions: list[Partition] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=3,
+        json_schema_extra={OPAQUE: True, "x-kubernetes-list-type": "atomic"},
+        description="What it is read by: records of another stream, values, or spans of time. Each of one with each of"
+        " the next: {name, kind: Parent|List|Dates, …}.",
+    )
+    concurrency: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Partitions, or calls for details, at once, in the budget. 4 if left out.",
+    )
+    gather: bool | None = Field(
+        default=None,
+        description="One record {partition, items} for each piece of partitions, with all that was read of it. With"
+        " replaceWithin, rows that a piece no longer has are marked as deleted.",
+    )
+    details: Details | None = Field(
+        default=None,
+        json_schema_extra={OPAQUE: True},
+        description="A second request for what the first one found: {request, key, batch, records, into}.",
+    )
+    format: Literal["JSON", "JSONLines", "CSV", "XML", "Lines"] | None = Field(
+        default=None,
+        description="What answers are; gzip and zip are unpacked. JSON if left out. XML: attributes are @name, text"
+        " beside them is #text. Lines: one record {line} per line of text; # starts a comment.",
+    )
+    parse: Parse | None = Field(
+        default=None,
+        json_schema_extra={OPAQUE: True},
+        description="Peculiarities of text: {lists, delimiter, columns, comment, encoding}.",
     )
     records: Expression | None = Field(default=None, description="Where the records stand; left out, the root.")
     paginate: Paginate | None = Field(default=None, description="How to get the next page. Left out, there is one.")
     sync: Sync = Field(description="Which records a run reads.")
-    emit: list[Emit] = Field(
+    emit: list[Emit] | None = Field(
+        default=None,
         min_length=1,
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["entity"]},
-        description="What becomes of a record.",
+        description="What becomes of a record. A stream without it is only read for others, as their parent.",
     )

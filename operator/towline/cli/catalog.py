@@ -52,7 +52,7 @@ def _facts(connector: Connector) -> dict[str, Any]:
         "version": spec.version,
         "description": spec.description,
         "streams": [stream.name for stream in streams],
-        "entities": list(dict.fromkeys(emit.entity for stream in streams for emit in stream.emit)),
+        "entities": list(dict.fromkeys(emit.entity for stream in streams for emit in stream.emit or [])),
         "credentials": [key.key for key in spec.credentials or []],
     }
 

@@ -93,7 +93,7 @@ def _stream(stream: Stream) -> dict[str, Any]:
         "mode": stream.sync.mode,
         "fullEvery": stream.sync.full_every,
         "findsDeletions": bool(deletes and (deletes.tombstone or (deletes.complete_scan or "Never") != "Never")),
-        "entities": list(dict.fromkeys(emit.entity for emit in stream.emit)),
+        "entities": list(dict.fromkeys(emit.entity for emit in stream.emit or [])),
     }
 
 

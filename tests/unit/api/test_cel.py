@@ -67,7 +67,7 @@ def test_durations_are_counted_in_seconds(duration: str, seconds: int) -> None:
     assert cel.evaluate(cel_seconds("self"), {"self": duration}) == seconds
 
 
-@pytest.mark.parametrize("expression", ["1 +", "a ~ b", "self.x.unknown()", "nothing()", "(1", "1 2", "self.a.", "[1]"])
+@pytest.mark.parametrize("expression", ["1 +", "a ~ b", "self.x.unknown()", "nothing()", "(1", "1 2", "self.a.", "[1"])
 def test_what_is_not_understood_is_an_error(expression: str) -> None:
     with pytest.raises(cel.CelError):
         cel.evaluate(expression, {"self": {"x": "a", "a": {}}})
