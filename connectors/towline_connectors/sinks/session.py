@@ -116,7 +116,9 @@ class SqlSession:
             for name, keys in batch.tombstones.items():
                 if keys:
                     written.deleted += store.delete(get(name), stamp, keys)
-            for replacement in batch.replacements:
+            # Two records about one group in one batch: the later one tells what the group is now.
+            newest = {(each.entity, each.field, each.key): each for each in batch.replacements}
+            for replacement in newest.values():
                 written.deleted += self._replace(stamp, replacement)
             if batch.rejected:
                 records.keep_rejected(store, integration, batch.stream, stamp.run_id, batch.rejected)

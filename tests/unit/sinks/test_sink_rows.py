@@ -156,6 +156,14 @@ def test_a_replacement_leaves_a_group_with_the_members_named_and_no_others(targe
     assert live(target, "membership") == {"g1/b", "g1/c"}
 
 
+def test_of_two_replacements_of_a_group_in_one_batch_the_later_counts(target: str) -> None:
+    session = open_session(target)
+    members = [row("membership", f"g1/{name}", group_key="g1", member_key=name) for name in ("old", "new")]
+    of_group = [Replacement("membership", "group", "g1", [key]) for key in ("g1/old", "g1/new")]
+    session.commit(Batch("groups", 1, rows={"membership": members}, replacements=of_group))
+    assert live(target, "membership") == {"g1/new"}
+
+
 def test_other_integrations_are_left_alone(target: str) -> None:
     mine = open_session(target)
     other = open_session(target, uid="sync-9", integration="other/one")
