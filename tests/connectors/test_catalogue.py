@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from jsonschema import Draft202012Validator
 from tests.connectors.harness import Integration, connector
 
 from towline.api.integration import Integration as IntegrationResource
+from towline.cli.examples import example_config
 from towline.core.config import with_defaults
 from towline_connectors.catalogue import manifests, serve, simulated, simulators
 from towline_connectors.catalogue.simulating import parse
@@ -21,11 +21,6 @@ from towline_connectors.engine.compile import compile_plan
 from towline_connectors.entities import REGISTRY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SAMPLE: dict[str, dict[str, Any]] = {
-    "active-directory": {"url": "ldaps://dc1.example.com"},
-    "openldap": {"url": "ldaps://ldap.example.com", "base": "dc=example,dc=com"},
-    "servicenow": {"host": "example.service-now.com"},
-}
 NAMES = list(manifests())
 
 
@@ -38,7 +33,7 @@ def test_a_manifest_is_named_as_its_folder_and_compiles(name: str, tmp_path: Pat
     made = connector(name)
     assert made.metadata["name"] == name
     assert made.metadata["labels"]["towline.dev/bundled"] == "true"
-    plan = Integration(name, SAMPLE.get(name, {}), {}, tmp_path / "data.db").plan()
+    plan = Integration(name, example_config(connector(name)), {}, tmp_path / "data.db").plan()
     assert [stream.name for stream in compile_plan(plan).streams] == [each.name for each in made.spec.streams or []]
 
 
@@ -46,7 +41,7 @@ def test_a_manifest_is_named_as_its_folder_and_compiles(name: str, tmp_path: Pat
 def test_config_schemas_are_valid_and_take_the_least_that_they_ask_for(name: str) -> None:
     schema = connector(name).spec.config_schema or {}
     Draft202012Validator.check_schema(schema)
-    config = with_defaults(schema, SAMPLE.get(name, {}))
+    config = with_defaults(schema, example_config(connector(name)))
     assert list(Draft202012Validator(schema).iter_errors(config)) == []
 
 

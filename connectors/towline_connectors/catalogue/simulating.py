@@ -12,8 +12,8 @@ import base64
 import dataclasses
 import hmac
 import typing
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -59,9 +59,16 @@ def _truth(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
 
 
-def make(handle: Any, faults: Faults, refuse: Callable[[web.Request], web.Response | None]) -> web.Application:
-    """An application that counts requests, checks credentials with `refuse`, and has the faults."""
+def make(
+    handle: Any,
+    faults: Faults,
+    refuse: Callable[[web.Request], web.Response | None],
+    limited: Callable[[int], web.Response] | None = None,
+) -> web.Application:
+    """An application that counts requests, checks credentials with `refuse`, and has the faults. `limited` makes the
+    vendor's own 429 from the seconds to wait; left out, it is that of a web server."""
     requests = 0
+    refusal = limited or too_many
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -73,7 +80,7 @@ def make(handle: Any, faults: Faults, refuse: Callable[[web.Request], web.Respon
         if refused is not None:
             return refused
         if faults.rate_limit_every and requests % faults.rate_limit_every == 0:
-            return too_many(faults.retry_after)
+            return refusal(faults.retry_after)
         if faults.error_every and requests % faults.error_every == 0:
             return web.Response(
                 status=503, text="<html><body>Service Unavailable</body></html>", content_type="text/html"
@@ -98,9 +105,61 @@ def too_many(seconds: int) -> web.Response:
     return web.Response(status=429, headers=headers, text=page, content_type="text/html")
 
 
+@dataclass(slots=True)
+class TokenEndpoint:
+    """OAuth 2 client credentials (RFC 6749, 4.4): gives tokens by `handle`, and knows those it gave by `refuse`.
+
+    `parameters` have to come with the request, as scope or audience. A test may `revoke` all tokens."""
+
+    client_id: str
+    client_secret: str
+    path: str  # what the path of the endpoint ends in
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    lifetime: int = 3600  # seconds
+    created: int = 200  # status of a good answer; some give 201
+    public: Collection[str] = ()  # more paths that need no token
+    issued: int = 0
+    _valid: set[str] = field(default_factory=set)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        if form.get("grant_type", "client_credentials") != "client_credentials":
+            return token_refused("unsupported_grant_type", "the grant is not one of client credentials", 400)
+        given = (str(form.get("client_id", "")), str(form.get("client_secret", "")))
+        if given != (self.client_id, self.client_secret) and not basic_matches(
+            request, self.client_id, self.client_secret
+        ):
+            return token_refused("invalid_client", "the client or its secret is wrong", 401)
+        wrong = [name for name, value in self.parameters.items() if form.get(name) != value]
+        if wrong:
+            return token_refused("invalid_request", f"{wrong[0]} is missing or wrong", 400)
+        self.issued += 1
+        token = f"simulated-token-{self.issued}"
+        self._valid.add(token)
+        body = {"token_type": "Bearer", "expires_in": self.lifetime, "access_token": token}
+        return web.json_response(body, status=self.created)
+
+    def authorized(self, request: web.Request) -> bool:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        return request.path.endswith(self.path) or request.path in self.public or (kind == "Bearer" and token in self._valid)
+
+    def revoke(self) -> None:
+        self._valid.clear()
+
+
+def token_refused(code: str, text: str, status: int) -> web.Response:
+    """An answer of a token endpoint that gives no token (RFC 6749, 5.2)."""
+    return web.json_response({"error": code, "error_description": text}, status=status)
+
+
 def basic_matches(request: web.Request, username: str, password: str) -> bool:
     expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     return hmac.compare_digest(request.headers.get("Authorization", ""), expected)
+
+
+def moment(text: str) -> float:
+    """Epoch seconds of a time as clients write it in filters. ValueError if it is none."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def iso(timestamp: float) -> str:

@@ -172,16 +172,19 @@ def _manifests(name: str, options: Any, url: str) -> str:
         connector,
         name=f"{name}-simulated",
         config=_config(connector, url),
-        credentials={key: str(getattr(options, key)) for key in keys},
+        credentials={key: str(getattr(options, key)) for key in keys if hasattr(options, key)},
         allowed_hosts=urlsplit(url).netloc,
     )
     return to_yaml(objects)
 
 
 def _config(connector: Connector, url: str) -> dict[str, Any]:
-    """The settings that name the system: connectors call them base_url, or host and scheme."""
+    """What has to be set, and the settings that name the system: base_url and others in _url, or host and scheme."""
+    from towline.cli.examples import example_config
+
     properties = (connector.spec.config_schema or {}).get("properties") or {}
+    needed = example_config(connector)
     if "base_url" in properties:
-        return {"base_url": url}
+        return {**needed, **{key: url for key in properties if key.endswith("_url")}}
     parts = urlsplit(url)
-    return {"host": parts.netloc, "scheme": parts.scheme}
+    return {**needed, "host": parts.netloc, "scheme": parts.scheme}
