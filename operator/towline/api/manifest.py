@@ -149,6 +149,9 @@ class Stream(Model):
         default=None, max_length=256, description="Right that the credentials need at the vendor."
     )
     budget: str | None = Field(default=None, max_length=63, description="Budget that its requests draw on.")
+    when: Expression | None = Field(
+        default=None, description="Expression over config; where it is not true the stream is left out without a word."
+    )
     optional: bool | None = Field(
         default=None,
         description="A missing permission or table skips this stream instead of failing the run.",
