@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import orjson
+from tests.memory import Watch
 from tests.postgres import Postgresql, find_binaries, install, serve
 
 
@@ -32,12 +33,14 @@ def serving(records: int) -> Iterator[str]:
         process.terminate()
 
 
-def child(module: str, *arguments: str) -> list[float]:
-    """Run a module of this package; the figures that it prints."""
-    done = subprocess.run([sys.executable, "-m", f"tests.bench.{module}", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"tests.bench.{module} failed:\n{done.stderr}")
-    return [float(word) for word in done.stdout.split()]
+def child(module: str, *arguments: str, python: str = sys.executable) -> tuple[float, float]:
+    """Run a module of this package; the seconds that it prints, and the peak of its memory in MiB."""
+    command, pipe = [python, "-m", f"tests.bench.{module}", *arguments], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process, Watch(process) as memory:
+        told, errors = process.communicate()
+    if process.returncode:
+        sys.exit(f"tests.bench.{module} failed:\n{errors}")
+    return float(told), memory.peak
 
 
 def parse(url: str) -> float:

@@ -1,17 +1,12 @@
 """One run of the engine on the workload, in a process of its own.
 
-`python -m tests.bench.sync URL TARGET RECORDS` prints the seconds and the peak of memory in MiB: what this process
-and its child hold, looked at after every few batches, pages that both share counted once (as a container's limit
-counts them).
+`python -m tests.bench.sync URL TARGET RECORDS` prints the seconds.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from towline.contract import Plan, StreamPlan, SyncIdentity
@@ -81,35 +76,18 @@ def plan(url: str) -> Plan:
     )
 
 
-def proportional_memory() -> int:
-    """KiB that this process and its children take together, pages that they share counted once."""
-    total = 0
-    for pid in [str(os.getpid()), *Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]:
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
-
-
 def main(url: str, target: str, records: int) -> None:
     from towline_connectors.engine import apart, http_source  # noqa: F401 - the script's imports are not timed either
-    from towline_connectors.engine.run import Progress, run
+    from towline_connectors.engine.run import run
     from towline_connectors.sinks import open_sink
 
-    peak = 0
-
-    def progress(at: Progress) -> None:
-        nonlocal peak
-        if at.read // 5000 % 4 == 1:
-            peak = max(peak, proportional_memory())
-
     begun = time.perf_counter()
-    result = run(plan(url), {"token": "t"}, open_sink(target), progress=progress, apart=apart.worthwhile())
+    result = run(plan(url), {"token": "t"}, open_sink(target), apart=apart.worthwhile())
     seconds = time.perf_counter() - begun
     assert result.reason == "Completed", result.message
     assert result.streams[0].read == records, result.streams
     assert result.streams[0].rejected == 0, result.message
-    print(seconds, peak / 1024)
+    print(seconds)
 
 
 if __name__ == "__main__":

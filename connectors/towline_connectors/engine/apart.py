@@ -6,6 +6,7 @@ when the socket closes: a parent that dies leaves committed batches only.
 
 from __future__ import annotations
 
+import gc
 import marshal
 import os
 import signal
@@ -54,6 +55,7 @@ class SinkApart:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.freeze()  # a collection would write into each object, and so copy pages that both could share
         self._pid = os.fork()
         if self._pid == 0:
             here.close()

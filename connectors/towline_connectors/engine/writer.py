@@ -17,10 +17,14 @@ from towline_connectors.engine.source import Origin, Page
 from towline_connectors.engine.window import DEFAULT_MAX_DELETE_PERCENT, Decision, with_anchor
 from towline_connectors.sinks.base import Batch, DeleteGuard, Session, StreamState, Written
 
-MAX_RECORDS = 5_000  # of one batch
-MAX_BYTES = 8 << 20  # of raw JSON in one batch
+# Larger batches are hardly faster and cost memory in both processes (docs/decisions/0005).
+MAX_RECORDS = 2_000  # of one batch
+MAX_BYTES = 2 << 20  # of raw JSON in one batch
+STEP = 250  # records mapped between two looks at a batch's size: records of a page may be large
 JUDGED_FROM = 20  # a page with fewer records is not judged by the share that does not map
 KEPT_REJECTED = 1_000  # rejected records of one batch that are kept; the rest is counted
+
+Rejected = tuple[str | None, str, bytes]  # source key, why, raw JSON
 
 
 @dataclass(slots=True)
@@ -69,11 +73,21 @@ class StreamWriter:
         self._incomplete += page.unreadable
         self.tally.rejected += page.unreadable
         records, raws = page.records, page.raws
-        for at in range(0, len(records), MAX_RECORDS):
-            part = records[at : at + MAX_RECORDS]
-            self._map(part, raws[at : at + MAX_RECORDS] if raws is not None else None)
+        step = min(STEP, MAX_RECORDS)
+        failed, why = 0, ""
+        for at in range(0, len(records), step):
+            rejected = self._map(records[at : at + step], raws[at : at + step] if raws is not None else None)
+            if rejected:
+                why = why or rejected[0][1]
+                failed += len(rejected)
             if self._is_full():
                 self._commit()
+        if len(records) >= JUDGED_FROM and failed * 2 > len(records):
+            self.flush()
+            raise SchemaMismatch(
+                f"{failed} of {len(records)} records of a page of stream {self._stream.name} do not map; the first:"
+                f" {why}. The system's answers may have changed; the connector has to follow."
+            )
         if page.cursor is not None:
             self._final = page.cursor
         if page.job is not None:
@@ -131,19 +145,14 @@ class StreamWriter:
         """Whether a complete scan deleted nothing because some records could not be read or mapped."""
         return self._decision.scan_id is not None and bool(self._incomplete or self.tally.rejected)
 
-    def _map(self, records: list[object], raws: list[bytes] | None) -> None:
+    def _map(self, records: list[object], raws: list[bytes] | None) -> list[Rejected]:
+        """Add records to the batch; those that do not map."""
         out = self._out
-        rejected = len(out.rejected)
+        before = len(out.rejected)
         self.mapper.map(records, raws, self._decision.scan_id, out)
-        failed = len(out.rejected) - rejected
-        self.tally.rejected += failed
-        if len(records) >= JUDGED_FROM and failed * 2 > len(records):
-            why = out.rejected[rejected][1]
-            self._commit()
-            raise SchemaMismatch(
-                f"{failed} of {len(records)} records of a page of stream {self._stream.name} do not map; the first:"
-                f" {why}. The system's answers may have changed; the connector has to follow."
-            )
+        rejected = out.rejected[before:]
+        self.tally.rejected += len(rejected)
+        return rejected
 
     def _is_full(self) -> bool:
         return self._out.read >= MAX_RECORDS or self._out.size >= MAX_BYTES

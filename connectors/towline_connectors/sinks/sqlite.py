@@ -23,7 +23,7 @@ from towline_connectors.sinks.store import Stamp, UnstorableText
 
 BUSY_SECONDS: Final = 60  # how long a writer waits for another process's transaction
 PAGE_BYTES: Final = 8192
-CACHE_KIB: Final = 32768
+CACHE_KIB: Final = 8192  # beyond it the system's page cache serves, which no memory limit counts as the pod's own
 CHECKPOINT_PAGES: Final = 4096  # the write-ahead log goes back into the file when it has so many pages
 KEPT_STATEMENTS: Final = 32  # one of 500 rows holds about a megabyte
 STATEMENT_ROWS: Final = (500, 50, 5, 1)  # rows of one statement; few sizes, so that few statements are kept prepared
