@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import orjson
-
-from towline.api.base import seconds
-from towline.api.http import ErrorRule, Http, Request
-from towline_connectors.engine import expressions, interpolate
-from towline_connectors.engine.auth import authenticator
-from towline_connectors.engine.budget import Budgets
-from towline_connectors.engine.classify import Classifier
-from towline_connectors.engine.decode import decode, decode_json
-from towline_connectors.engine.errors import (
-    ConfigInvalid,
-    CredentialsRejected,
-    DuplicateJob,
-    EngineError,
-    JobLost,
-    PermissionDenied,
-    RateLimited,
-    SkipStream,
-    Unreachable,
-)
-from towline_connectors.engine.http import Client, HttpAnswer, HttpRequest
+from towline.api.http import Http, Request
+from towline_connectors.engine import body as bodies
+from towline_connectors.engine import clock, interpolate, verdict
+from towline_connectors.engine.accounts import Account, Accounts
+from towline_connectors.engine.body import Body
+from towline_connectors.engine.budget import Limiter
+from towline_connectors.engine.classify import TOKEN, Classifier
+from towline_connectors.engine.decode import decode
+from towline_connectors.engine.errors import CredentialsRejected, EngineError, RateLimited, SchemaMismatch, Unreachable
+from towline_connectors.engine.http import Client, HttpAnswer, HttpRequest, HttpStream
 from towline_connectors.engine.interpolate import Scope
+from towline_connectors.engine.retry import Patience, Policy
 from towline_connectors.engine.source import Setup
-from towline_connectors.engine.values import Mismatch
 
-DEFAULT_ATTEMPTS = 5
-DEFAULT_MAX_ELAPSED = 900.0
-SPARE_SECONDS = 5.0  # a wait that ends later than this before the deadline is not begun
+MAX_REFUSAL = 1 << 20  # bytes that are read of an answer that is no good one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +33,14 @@ class Call:
     url: str
     shown: str
     headers: dict[str, str]
-    body: bytes | None = None
+    body: Body | None = None
     budget: str | None = None
     phase: str | None = None
     form: str = "JSON"
     accept: frozenset[int] = frozenset()  # statuses that are good whatever the rules say
     scope: Scope | None = None  # for the hints of error rules
+    auth: str | None = None  # entry of http.auths
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +62,12 @@ class Caller:
         self._setup = setup
         self._scope = base_scope
         self._headers = dict(http.headers or {})
-        self._budgets = Budgets(http.budgets)
-        self._classifier = Classifier(http.errors, time.time)
-        self._auth = authenticator(http.auth, setup.text, self._send_token)
-        retry = http.retry
-        backoff = retry.backoff if retry else None
-        self._attempts = (retry.attempts if retry else None) or DEFAULT_ATTEMPTS
-        self._max_elapsed = float(seconds(retry.max_elapsed)) if retry and retry.max_elapsed else DEFAULT_MAX_ELAPSED
-        self._initial = float(seconds(backoff.initial)) if backoff and backoff.initial else 1.0
-        self._cap = float(seconds(backoff.cap)) if backoff and backoff.cap else 60.0
-        self._jitter = not (backoff and backoff.jitter == "None")
+        self._classifier = Classifier(http.errors, clock.wall)
+        self._policy = Policy.of(http.retry)
+        accounts = setup.accounts or Accounts()
+        self._account: Account = accounts.get(http, self.base_url, base_scope, self.url_of)
+        self._account.authenticator(None)  # what is missing in the Secret is told before anything is sent
+        self._account.enter(self._send_token)
 
     @property
     def host(self) -> str:
@@ -93,155 +77,191 @@ class Caller:
         self, request: Request, scope: Scope, *, budget: str | None, phase: str | None, form: str = "JSON"
     ) -> Call:
         """A manifest's request with its references filled in."""
-        method = request.method or ("POST" if request.body is not None or phase == "Create" else "GET")
-        query = interpolate.evaluate(dict(request.query or {}), scope)
-        body = None
+        body = bodies.build(request, scope)
         headers = {**self._headers, **(request.headers or {})}
-        headers = {name: interpolate.fill(value, scope) for name, value in headers.items()}
-        if request.body is not None:
-            body = orjson.dumps(interpolate.evaluate(request.body, scope))
-            headers.setdefault("content-type", "application/json")
         return Call(
-            method=method,
-            url=self.url(request.path, scope, query),
+            method=request.method or ("POST" if body is not None or phase == "Create" else "GET"),
+            url=self.url(request.path, scope, interpolate.evaluate(dict(request.query or {}), scope)),
             shown=request.path.partition("?")[0],
-            headers=headers,
+            headers={name: interpolate.fill(value, scope) for name, value in headers.items()},
             body=body,
             budget=budget,
             phase=phase,
             form=form,
             scope=scope,
+            auth=request.auth,
+            cost=request.cost or 1,
         )
 
     def url(self, path: str, scope: Scope, query: dict[str, Any] | None = None) -> str:
-        filled = interpolate.fill(path, scope, interpolate.path_part)
-        url = filled if "://" in filled.partition("?")[0] else f"{self.base_url}/{filled.lstrip('/')}"
-        return with_query(url, query or {})
+        return with_query(self.url_of(interpolate.fill(path, scope, interpolate.path_part)), query or {})
+
+    def url_of(self, path: str) -> str:
+        """A path below the base URL; a URL stays as it is."""
+        return path if "://" in path.partition("?")[0] else f"{self.base_url}/{path.lstrip('/')}"
 
     async def send(self, call: Call) -> Reply:
         """Send until there is a good answer, as the retry rules allow. Raises EngineError and its like."""
-        begun = time.monotonic()
-        attempt = 0
+        async with AsyncExitStack() as stack:
+            answer, stream = await self._until_good(call, stack, whole=True)
+            if answer is None:
+                raise SchemaMismatch(f"{self.host} answered {call.shown} with nothing.")
+            if stream is None:
+                return Reply(None, answer.headers, answer.url, empty=answer.status not in call.accept)
+            return Reply(decode(answer.body, call.form, self.host, call.shown), answer.headers, answer.url)
+
+    @asynccontextmanager
+    async def open(self, call: Call) -> AsyncIterator[HttpStream | None]:
+        """As `send`, with the body of the good answer still to be read; None when there is nothing (class Empty).
+        The budget's place is held until the end of the block."""
+        async with AsyncExitStack() as stack:
+            yield (await self._until_good(call, stack, whole=False))[1]
+
+    async def close(self) -> None:
+        """Log out, if this was the last one to use the credentials."""
+        await self._account.leave(self._send_token)
+
+    async def _until_good(
+        self, call: Call, stack: AsyncExitStack, *, whole: bool
+    ) -> tuple[HttpAnswer | None, HttpStream | None]:
+        """The answer and its stream; no stream where there is nothing to read (class Empty, or accepted as it is)."""
+        patience = Patience(self._policy, self._setup.deadline, self._setup.progress)
+        limiter = self._account.budgets.limiter(call.method, call.shown, call.budget)
+        renewed = False
         while True:
-            attempt += 1
             try:
-                answer = await self._once(call)
-                reply = self._judge(answer, call)
-                if reply is not None:
-                    return reply
+                async with AsyncExitStack() as attempt:
+                    await attempt.enter_async_context(limiter.request(call.cost, patience.left))
+                    authenticator = self._account.authenticator(call.auth)
+                    self.client.check_host(call.url)  # before a token is fetched for it
+                    used = await authenticator.prepare()
+                    try:
+                        found = await self._exchange(call, attempt, limiter, whole=whole)
+                    except CredentialsRejected:
+                        if renewed or not authenticator.renew(used):
+                            raise
+                        renewed = True
+                        continue
+                    await stack.enter_async_context(attempt.pop_all())
+                    return found
             except RateLimited as error:
-                pause = error.retry_after if error.retry_after is not None else self._pause(attempt)
-                await self._wait(pause, error, begun, attempt, told=error.retry_after is not None)
+                if error.status is not None and error.retry_after is not None:
+                    limiter.hold(min(error.retry_after, patience.left))
+                await patience.wait(error)
             except Unreachable as error:
-                told = error.retry_after is not None
-                pause = error.retry_after if error.retry_after is not None else self._pause(attempt)
-                await self._wait(pause, error, begun, attempt, told=told)
+                await patience.wait(error)
 
-    async def _once(self, call: Call) -> HttpAnswer:
-        limiter = self._budgets.limiter(call.method, call.shown, call.budget)
-        async with limiter.request():
-            request = HttpRequest(call.method, call.url, dict(call.headers), call.body, call.shown)
-            self.client.check_host(call.url)  # before a token is fetched for it
-            await self._auth.apply(request)
-            return await self.client.send(request)
+    async def _exchange(
+        self, call: Call, attempt: AsyncExitStack, limiter: Limiter, *, whole: bool
+    ) -> tuple[HttpAnswer | None, HttpStream | None]:
+        authenticator = self._account.authenticator(call.auth)
+        request = self._complete(call, authenticator.session())
+        await authenticator.apply(request)
+        breaker = self._account.breaker(urlsplit(call.url).hostname or "")
+        breaker.enter()
+        failed = True
+        try:
+            stream = await attempt.enter_async_context(self.client.stream(request, redirects=not authenticator.signs))
+            limiter.learn(stream.headers, call.cost)
+            found = await self._judge(call, stream, whole=whole)
+            failed = False
+            return found
+        except Unreachable:
+            raise
+        except BaseException:
+            failed = False
+            raise
+        finally:
+            breaker.leave(failed=failed)
 
-    async def _send_token(self, request: HttpRequest) -> HttpAnswer:
-        return await self.client.send(request)
-
-    def _judge(self, answer: HttpAnswer, call: Call) -> Reply | None:
-        """The reply; None to send again at once. Raises by the answer's class."""
-        if answer.status in call.accept:
-            return Reply(None, answer.headers, answer.url)
+    async def _judge(
+        self, call: Call, stream: HttpStream, *, whole: bool
+    ) -> tuple[HttpAnswer | None, HttpStream | None]:
+        if stream.status in call.accept:
+            return HttpAnswer(stream.status, stream.headers, b"", stream.url), None
+        good = 200 <= stream.status < 300
+        if good and not whole:
+            stream, start = await _peeked(stream) if self._classifier.judges(stream.status) else (stream, b"")
+            answer = HttpAnswer(stream.status, stream.headers, start, stream.url)
+        else:
+            limit = self.client.max_body if good else MAX_REFUSAL
+            answer = HttpAnswer(stream.status, stream.headers, await _read(stream, limit, cut=not good), stream.url)
         class_, rule = self._classifier.classify(answer, call.shown, call.phase)
         if class_ is None:
-            return Reply(decode(answer.body, call.form, self.host, call.shown), answer.headers, answer.url)
-        what = f"{self.host} answered {call.method} {call.shown} with {answer.status}"
-        hint = self._hint(rule, call)
-        if class_ in ("Empty", "SkipRecord"):
-            return Reply(None, answer.headers, answer.url, empty=True)
-        if class_ == "Auth":
-            if self._auth.refresh():
-                return None
-            raise CredentialsRejected(
-                f"{self.host} rejects the credentials ({answer.status}){hint or '; check the keys in the Secret.'}",
-                status=answer.status,
-            )
-        if class_ == "Permission":
-            needs = (call.scope or {}).get("stream", {}).get("permission")
-            cure = hint or (f"; grant {needs}." if needs else "; grant the account the right to read it.")
-            raise PermissionDenied(
-                f"{self.host} denies {call.method} {call.shown} ({answer.status}){cure}", status=answer.status
-            )
-        if class_ == "RateLimited":
-            wait = self._classifier.wait(answer, rule)
-            raise RateLimited(
-                f"{self.host} allows no more requests for now ({answer.status}).",
-                retry_after=wait,
-                status=answer.status,
-            )
-        if class_ == "Transient":
-            wait = self._classifier.wait(answer, rule)
-            raise Unreachable(
-                f"{what}{hint or '; it may be overloaded or under maintenance.'}",
-                retry_after=wait,
-                status=answer.status,
-            )
-        if class_ == "SkipStream":
-            raise SkipStream(f"{what}{hint or ''}".rstrip("."))
-        if class_ == "JobLost":
-            raise JobLost(what)
-        if class_ == "DuplicateJob":
-            raise DuplicateJob(self._job_id(answer, rule))
-        cure = hint or ("; check the address and the API version." if answer.status == 404 else "; check spec.config.")
-        raise ConfigInvalid(f"{what}{cure}", status=answer.status)
+            return answer, stream
+        if class_ not in ("Empty", "SkipRecord"):
+            verdict.refuse(class_, rule, answer, (call.method, call.shown, call.scope or {}), self._classifier)
+        return answer, None
 
-    def _hint(self, rule: ErrorRule | None, call: Call) -> str:
-        if rule is None or not rule.hint:
-            return ""
-        hint = interpolate.fill(rule.hint, {**(call.scope or {}), "secret": {}})
-        return f"; {hint.rstrip('.')}."
+    def _complete(self, call: Call, session: Any) -> HttpRequest:
+        """The request with what the session holds in place of its markers."""
+        if self._setup.reroute and not session:
+            session = _Dummies()
+        headers = {name: interpolate.unmark(value, session) for name, value in call.headers.items()}
+        body = None
+        if call.body is not None:
+            body = call.body.encode(session)
+            if not any(name.lower() == "content-type" for name in headers):
+                headers["content-type"] = call.body.content_type
+        return HttpRequest(call.method, interpolate.unmark(call.url, session), headers, body, call.shown)
 
-    def _job_id(self, answer: HttpAnswer, rule: ErrorRule | None) -> str | None:
-        if rule is None or not rule.job_id:
-            return None
-        try:
-            found = expressions.compile_expression(rule.job_id)(decode_json(answer.body, self.host, ""))
-        except (EngineError, Mismatch):
-            return None
-        return None if found is None else str(found)
+    async def _send_token(self, request: HttpRequest) -> HttpAnswer:
+        """One exchange for a token or a log-in; rules of phase Token say what a refusal means."""
+        answer = await self.client.send(request, redirects=False)
+        rule = self._classifier.rule(answer, request.shown, TOKEN)
+        if rule is not None and rule.class_ not in ("Empty", "SkipRecord"):
+            verdict.refuse(rule.class_, rule, answer, (request.method, request.shown, self._scope), self._classifier)
+        return answer
 
-    def _pause(self, attempt: int) -> float:
-        ceiling: float = min(self._cap, self._initial * 2 ** (attempt - 1))
-        return random.uniform(0, ceiling) if self._jitter else ceiling  # noqa: S311 - spreads load, guards nothing
 
-    async def _wait(self, pause: float, error: EngineError, begun: float, attempt: int, *, told: bool) -> None:
-        """Sleep, or raise the error when waiting has no point."""
-        now = time.monotonic()
-        too_often = attempt >= self._attempts and not (told and isinstance(error, RateLimited))
-        too_long = now + pause - begun > self._max_elapsed
-        too_late = now + pause > self._setup.deadline - SPARE_SECONDS
-        if too_often or too_long or too_late:
-            error.retry_after = pause if told or isinstance(error, RateLimited) else None
-            raise error
-        self._setup.progress(f"{error.message} Trying again in {pause:.0f} s.")
-        await asyncio.sleep(pause)
+class _Dummies(dict[str, str]):
+    """A session's values in a replay, which has no log-in."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return "session"
+
+
+async def _read(stream: HttpStream, limit: int, *, cut: bool) -> bytes:
+    """The whole body; of a refusal as much as may be read (`cut`), since its status says enough."""
+    parts: list[bytes] = []
+    try:
+        async for piece in stream.chunks(limit):
+            parts.append(piece)  # noqa: PERF401 - what came before an error is kept
+    except EngineError:
+        if not cut:
+            raise
+    return b"".join(parts) if len(parts) != 1 else parts[0]
+
+
+async def _peeked(stream: HttpStream) -> tuple[HttpStream, bytes]:
+    """The stream, and its first piece, which is read again later: rules on good answers look into it."""
+    pieces = stream.chunks(1 << 40)
+    first = await anext(pieces, b"")
+
+    async def chunks(limit: int) -> AsyncIterator[bytes]:
+        total = 0
+        piece: bytes | None = first
+        while piece:
+            total += len(piece)
+            if total > limit:
+                host = urlsplit(stream.url).hostname
+                raise SchemaMismatch(f"{host} sent an answer of more than {limit >> 20} MiB; ask for smaller pages.")
+            yield piece
+            piece = await anext(pieces, None)
+
+    return replace(stream, chunks=chunks), first
 
 
 def with_query(url: str, query: dict[str, Any]) -> str:
-    """The URL with parameters added; those that it has already are replaced."""
+    """The URL with parameters added; those that it has already are replaced, a list is repeated."""
     if not query:
         return url
     base, _, given = url.partition("?")
-    kept = [
-        pair for pair in given.split("&") if pair and pair.partition("=")[0] not in {quote(k, safe="") for k in query}
+    names = {quote(str(name), safe="") for name in query}
+    kept = [pair for pair in given.split("&") if pair and pair.partition("=")[0] not in names]
+    added = [
+        f"{quote(str(name), safe='')}={quote(bodies.plain(item), safe='')}"
+        for name, value in query.items()
+        for item in (value if isinstance(value, list) else [value])
     ]
-    added = [f"{quote(str(key), safe='')}={quote(_plain(value), safe='')}" for key, value in query.items()]
     return f"{base}?{'&'.join(kept + added)}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        return orjson.dumps(value).decode()
-    return str(value)

@@ -1,22 +1,19 @@
-"""What an answer means: the manifest's rules, first match first, then what the status says by itself."""
+"""From an answer to an error class: the manifest's rules in order, then what the HTTP status means by itself."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from towline.api.base import seconds
-from towline.api.http import ErrorClass, ErrorRule, ErrorWhen
-from towline_connectors.engine import decode, expressions, values
+from towline.api.http import BodyMatch, ErrorClass, ErrorRule, ErrorWhen
+from towline_connectors.engine import decode, expressions
 from towline_connectors.engine.errors import EngineError
 from towline_connectors.engine.http import HttpAnswer
 from towline_connectors.engine.values import Mismatch
+from towline_connectors.engine.waits import DEFAULT, Wait
 
-MAX_WAIT = 86400.0  # seconds; a vendor that asks for more is asked again tomorrow
+TOKEN = "Token"  # noqa: S105 - the phase of log-ins and requests for a token
 
 _BY_STATUS: dict[int, ErrorClass] = {
     401: "Auth",
@@ -31,14 +28,27 @@ class Classifier:
     """The rules of a manifest, compiled. `now` is epoch seconds, for dates in Retry-After."""
 
     def __init__(self, rules: list[ErrorRule] | None, now: Callable[[], float]) -> None:
-        self._rules = [(rule, _body_test(rule.when)) for rule in rules or []]
+        self._rules = [(rule, _body_test(rule.when.body)) for rule in rules or []]
+        self._waits = {id(rule): [Wait(source) for source in rule.wait] for rule in rules or [] if rule.wait}
+        self._default = [Wait(source) for source in DEFAULT]
         self._now = now
+
+    def judges(self, status: int) -> bool:
+        """Whether a rule may speak of an answer with this good status, so that its body has to be looked at."""
+        return any(rule.when.status and status in rule.when.status for rule, _ in self._rules)
+
+    def rule(self, answer: HttpAnswer, path: str, phase: str | None) -> ErrorRule | None:
+        """The first rule that fits."""
+        for rule, body in self._rules:
+            if _matches(rule.when, answer, path, phase) and (body is None or body(answer)):
+                return rule
+        return None
 
     def classify(self, answer: HttpAnswer, path: str, phase: str | None) -> tuple[ErrorClass | None, ErrorRule | None]:
         """(None, None) for a good answer."""
-        for rule, body in self._rules:
-            if _matches(rule.when, answer, path, phase) and (body is None or body(answer)):
-                return rule.class_, rule
+        rule = self.rule(answer, path, phase)
+        if rule is not None:
+            return rule.class_, rule
         if 200 <= answer.status < 300:
             return None, None
         if answer.status >= 500:
@@ -47,34 +57,11 @@ class Classifier:
 
     def wait(self, answer: HttpAnswer, rule: ErrorRule | None) -> float | None:
         """Seconds that the vendor asks to wait; None if it does not say."""
-        for source in (rule.wait if rule and rule.wait else None) or ["header:Retry-After"]:
-            if not source.lower().startswith("header:"):
-                return float(seconds(source))
-            found = self._from_header(answer.headers.get(source[7:].strip().lower()))
+        for source in self._waits.get(id(rule), self._default) if rule is not None else self._default:
+            found = source.find(answer.headers, answer.body, self._now())
             if found is not None:
-                return min(found, MAX_WAIT)
+                return found
         return None
-
-    def _from_header(self, value: str | None) -> float | None:
-        """Retry-After's two forms, and the epoch seconds that X-RateLimit-Reset headers hold."""
-        if not value:
-            return None
-        now = self._now()
-        try:
-            number = float(value)
-        except ValueError:
-            with contextlib.suppress(ValueError, TypeError, IndexError):
-                when = parsedate_to_datetime(value)
-                return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
-            with contextlib.suppress(Mismatch):
-                moment = values.moment(value)
-                return max(0.0, (moment or datetime.now(UTC)).timestamp() - now)
-            return None
-        if number != number or number < 0:
-            return None
-        if number > 1e11:
-            number /= 1000
-        return max(0.0, number - now) if number > 1e9 else number
 
 
 def _matches(when: ErrorWhen, answer: HttpAnswer, path: str, phase: str | None) -> bool:
@@ -83,7 +70,7 @@ def _matches(when: ErrorWhen, answer: HttpAnswer, path: str, phase: str | None) 
             return False
     elif answer.status < 400:
         return False
-    if when.phase is not None and phase not in when.phase:
+    if (when.phase is not None or phase == TOKEN) and phase not in (when.phase or ()):
         return False
     if when.path is not None and not (path == when.path or fnmatchcase(path, when.path)):
         return False
@@ -92,21 +79,35 @@ def _matches(when: ErrorWhen, answer: HttpAnswer, path: str, phase: str | None) 
     )
 
 
-def _body_test(when: ErrorWhen) -> Callable[[HttpAnswer], bool] | None:
-    if when.body is None:
+def _body_test(body: BodyMatch | None) -> Callable[[HttpAnswer], bool] | None:
+    if body is None:
         return None
-    body = when.body
-    path = expressions.compile_expression(body.path)
+    read = _text if body.path is None else _member(body.path)
 
     def test(answer: HttpAnswer) -> bool:
-        try:
-            found: Any = path(decode.decode_json(answer.body, "", ""))
-        except (EngineError, Mismatch):
+        found = read(answer)
+        if found is None:
             return False
         if body.equals is not None:
-            return str(found) == str(body.equals)
+            return str(found).lower() == str(body.equals).lower()
         if body.contains is not None:
             return body.contains.lower() in str(found).lower()
         return expressions.truthy(found)
 
     return test
+
+
+def _text(answer: HttpAnswer) -> str:
+    return answer.body.decode("utf-8", "replace")
+
+
+def _member(path: str) -> Callable[[HttpAnswer], Any]:
+    compiled = expressions.compile_expression(path)
+
+    def read(answer: HttpAnswer) -> Any:
+        try:
+            return compiled(decode.decode_json(answer.body, "", ""))
+        except (EngineError, Mismatch):
+            return None
+
+    return read

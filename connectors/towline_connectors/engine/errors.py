@@ -120,6 +120,10 @@ class SkipStream(Exception):
         self.why = why
 
 
+class CursorLost(Exception):
+    """What the last run left to go on from is of no use any more (410 for a token): the stream is read in full."""
+
+
 class JobLost(Exception):
     """The vendor forgot or failed the export job; a new one has to be made."""
 

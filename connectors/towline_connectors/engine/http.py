@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its command line: rich, pygments, 60 ms
 
 import httpx  # noqa: E402
 
+from towline_connectors.engine import clock  # noqa: E402
 from towline_connectors.engine.errors import (  # noqa: E402
     ConfigInvalid,
     HostNotAllowed,
     SchemaMismatch,
     Unreachable,
 )
+from towline_connectors.engine.hosts import environment_proxy, host_allowed  # noqa: E402
+from towline_connectors.engine.hosts import origin as origin  # noqa: E402
+from towline_connectors.engine.network import cause  # noqa: E402
 
 MAX_BODY = 256 << 20  # bytes of one answer, after inflating
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 15.0
+PIECE = 1 << 20  # bytes that are inflated at once
 
 
 def user_agent() -> str:
@@ -65,31 +71,19 @@ class HttpAnswer:
     headers: Mapping[str, str]
     body: bytes
     url: str  # where it came from, after redirects
+    cookies: Mapping[str, str] = field(default_factory=dict)  # that this answer set
 
 
-def host_allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a host is in the list; `*.example.com` stands for all below example.com."""
-    host = host.lower().rstrip(".")
-    for entry in allowed:
-        pattern = entry_host(entry)
-        if host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]) and len(host) >= len(pattern)):
-            return True
-    return False
+@dataclass(slots=True)
+class HttpStream:
+    """An answer whose body is still to come."""
 
-
-def entry_host(entry: str) -> str:
-    """The host of an allowed-hosts entry, which may be written as a URL or with a port."""
-    entry = entry.strip().lower().rstrip(".")
-    if "://" in entry:
-        return urlsplit(entry).hostname or ""
-    if entry.startswith("["):
-        return entry[1:].partition("]")[0]
-    return entry.partition(":")[0] if entry.count(":") == 1 else entry
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    status: int
+    headers: Mapping[str, str]
+    url: str
+    chunks: Callable[[int], AsyncIterator[bytes]]
+    """The body in pieces, inflated; at most this many bytes. Raises SchemaMismatch beyond, Unreachable when cut."""
+    cookies: Mapping[str, str] = field(default_factory=dict)
 
 
 class Client:
@@ -105,6 +99,7 @@ class Client:
         proxy: str | None = None,
         reroute: str | None = None,
         max_body: int = MAX_BODY,
+        tls: Callable[[ssl.SSLContext], None] | None = None,
     ) -> None:
         self._allowed = allowed_hosts
         self._plain_http = plain_http  # only where the base URL itself says http
@@ -112,27 +107,41 @@ class Client:
         self._ca_bundle = ca_bundle
         self._proxy = proxy
         self._reroute = reroute
-        self._max_body = max_body
-        self._clients: dict[str, httpx.AsyncClient] = {}
+        self.max_body = max_body
+        self._more_tls = tls
+        self._clients: dict[tuple[str, str | None], httpx.AsyncClient] = {}
         self._agent = user_agent()
         self.counts: Counter[str] = Counter()
 
-    async def send(self, request: HttpRequest) -> HttpAnswer:
+    async def send(self, request: HttpRequest, *, redirects: bool = True) -> HttpAnswer:
         """One exchange. Raises Unreachable, HostNotAllowed, ConfigInvalid, SchemaMismatch."""
+        async with self.stream(request, redirects=redirects) as answer:
+            parts = [piece async for piece in answer.chunks(self.max_body)]
+            body = b"".join(parts) if len(parts) != 1 else parts[0]
+            return HttpAnswer(answer.status, answer.headers, body, answer.url, answer.cookies)
+
+    @asynccontextmanager
+    async def stream(self, request: HttpRequest, *, redirects: bool = True) -> AsyncIterator[HttpStream]:
+        """One exchange whose body is read in pieces. `redirects` false leaves even those within the origin alone,
+        for requests whose signature holds for one address."""
         first = origin(request.url)
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._exchange(request)
-            target = answer.headers.get("location")
-            if answer.status not in (301, 302, 303, 307, 308) or not target:
-                return answer
-            url = urljoin(request.url, target)
-            if origin(url) != first or request.method not in ("GET", "HEAD"):
-                raise ConfigInvalid(
-                    f"{first[1]} redirects {request.method} {request.shown} to {origin(url)[1] or 'another place'};"
-                    " Towline does not follow redirects to other hosts. Set the address that it redirects to.",
-                    status=answer.status,
-                )
-            request = replace(request, url=url)
+        async with AsyncExitStack() as stack:
+            for _ in range(MAX_REDIRECTS + 1):
+                inner = await stack.enter_async_context(AsyncExitStack())
+                answer = await inner.enter_async_context(self._exchange(request))
+                target = answer.headers.get("location")
+                if answer.status not in (301, 302, 303, 307, 308) or not target:
+                    yield answer
+                    return
+                await inner.aclose()
+                url = urljoin(request.url, target)
+                if origin(url) != first or request.method not in ("GET", "HEAD") or not redirects:
+                    raise ConfigInvalid(
+                        f"{first[1]} redirects {request.method} {request.shown} to {origin(url)[1] or 'another place'};"
+                        " Towline does not follow redirects to other hosts. Set the address that it redirects to.",
+                        status=answer.status,
+                    )
+                request = replace(request, url=url)
         raise ConfigInvalid(f"{first[1]} redirects {request.method} {request.shown} in a circle; check the address.")
 
     def check_host(self, url: str) -> str:
@@ -156,7 +165,8 @@ class Client:
             )
         return host
 
-    async def _exchange(self, request: HttpRequest) -> HttpAnswer:
+    @asynccontextmanager
+    async def _exchange(self, request: HttpRequest) -> AsyncIterator[HttpStream]:
         host = self.check_host(request.url)
         headers = {"user-agent": self._agent, "accept": "application/json", "accept-encoding": "gzip, deflate"}
         headers.update((name.lower(), value) for name, value in request.headers.items())
@@ -165,81 +175,60 @@ class Client:
             parts = urlsplit(url)
             headers["host"] = parts.netloc
             url = self._reroute + urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        try:
-            client = self._client(urlsplit(url).scheme)
-            # A server that sends a byte now and then must not hold a run for ever.
-            async with asyncio.timeout(max(600.0, 5 * self._timeout)):
-                async with client.stream(request.method, url, headers=headers, content=request.body) as response:
-                    body = await self._read(response, host)
-        except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError) as error:
-            self.counts["error"] += 1
-            raise Unreachable(f"{host} {cause(error)}.") from error
-        except (httpx.InvalidURL, UnicodeError, ValueError) as error:
-            raise ConfigInvalid(f"The request {request.method} {request.shown} to {host} is malformed.") from error
-        self.counts["429" if response.status_code == 429 else f"{response.status_code // 100}xx"] += 1
-        return HttpAnswer(response.status_code, response.headers, body, request.url)
-
-    async def _read(self, response: httpx.Response, host: str) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding in ("", "identity"):
-            return await self._collect(response, host, None)
-        if encoding in ("gzip", "x-gzip"):
-            return await self._collect(response, host, zlib.decompressobj(16 + zlib.MAX_WBITS))
-        if encoding == "deflate":
-            return await self._collect(response, host, zlib.decompressobj())
-        raise SchemaMismatch(f"{host} answers in an encoding that was not asked for.", status=response.status_code)
-
-    async def _collect(self, response: httpx.Response, host: str, inflater: zlib._Decompress | None) -> bytes:
-        parts: list[bytes] = []
-        total = 0
-        async for chunk in response.aiter_raw():
-            while chunk:
-                if inflater is None:
-                    piece, chunk = chunk, b""
-                else:
-                    try:
-                        piece = inflater.decompress(chunk, 1 << 20)
-                    except zlib.error:
-                        raise Unreachable(f"{host} sent a damaged compressed answer.") from None
-                    chunk = inflater.unconsumed_tail
-                    if not piece and inflater.eof:
-                        break
-                total += len(piece)
-                if total > self._max_body:
-                    raise SchemaMismatch(
-                        f"{host} sent an answer of more than {self._max_body >> 20} MiB; ask for smaller pages.",
-                        status=response.status_code,
+        # A server that sends a byte now and then must not hold a run for ever.
+        longest = max(600.0, 5 * self._timeout)
+        async with AsyncExitStack() as stack:
+            with self._told(request, host), clock.at_work():
+                client = self._client(urlsplit(url).scheme, host)
+                async with asyncio.timeout(longest):
+                    response = await stack.enter_async_context(
+                        client.stream(request.method, url, headers=headers, content=request.body)
                     )
-                parts.append(piece)
-        if inflater is not None and parts and not inflater.eof:
-            raise Unreachable(f"{host} closed the connection in the middle of an answer.")
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+            self.counts["429" if response.status_code == 429 else f"{response.status_code // 100}xx"] += 1
 
-    def _client(self, scheme: str) -> httpx.AsyncClient:
-        client = self._clients.get(scheme)
+            async def chunks(limit: int) -> AsyncIterator[bytes]:
+                pieces = _inflated(response, host, limit)
+                deadline = asyncio.get_running_loop().time() + longest
+                while True:
+                    with self._told(request, host), clock.at_work():
+                        async with asyncio.timeout_at(deadline):
+                            piece = await anext(pieces, None)
+                    if piece is None:
+                        return
+                    yield piece
+
+            yield HttpStream(response.status_code, response.headers, request.url, chunks, _cookies(response))
+
+    def _told(self, request: HttpRequest, host: str) -> _Told:
+        return _Told(self.counts, request, host)
+
+    def _client(self, scheme: str, host: str) -> httpx.AsyncClient:
+        proxy = self._proxy or environment_proxy(host) if scheme == "https" else None
+        client = self._clients.get((scheme, proxy))
         if client is None:
             timeout = httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
             client = httpx.AsyncClient(
                 verify=self._tls() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 timeout=timeout,
                 trust_env=False,
-                proxy=self._proxy if scheme == "https" else None,
+                proxy=proxy,
                 follow_redirects=False,
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60),
             )
-            self._clients[scheme] = client
+            self._clients[scheme, proxy] = client
         return client
 
     def _tls(self) -> ssl.SSLContext:
-        import certifi  # costs some milliseconds, and plain http does not need it
-
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())
+        if not self._ca_bundle and not self._more_tls:
+            return _public_tls()
+        context = _new_tls()
         if self._ca_bundle:
             try:
                 context.load_verify_locations(self._ca_bundle)
             except (OSError, ssl.SSLError):
                 raise ConfigInvalid("The CA bundle holds no certificate in PEM form.") from None
+        if self._more_tls:
+            self._more_tls(context)
         return context
 
     async def close(self) -> None:
@@ -248,38 +237,80 @@ class Client:
         self._clients.clear()
 
 
-def cause(error: BaseException) -> str:
-    """Why an exchange failed, as the end of a sentence that begins with the host."""
-    for link in _chain(error):
-        if isinstance(link, socket.gaierror):
-            return "cannot be resolved (DNS); check its name"
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return f"shows a certificate that is not trusted ({link.verify_message}); give its CA in the CA bundle"
-        if isinstance(link, ssl.SSLError):
-            return "fails the TLS handshake; check its address and port"
-        if isinstance(link, ConnectionRefusedError):
-            return "refuses the connection; check its address and port, and that it runs"
-        if isinstance(link, httpx.ProxyError):
-            return "cannot be reached through the proxy; check the proxy's address and credentials"
-        if isinstance(link, httpx.ConnectTimeout):
-            return "does not accept connections in time; check its address and the network"
-        if isinstance(link, (httpx.TimeoutException, TimeoutError)):
-            return "does not answer in time"
-        if isinstance(link, (httpx.RemoteProtocolError, httpx.ReadError, ConnectionResetError)):
-            return "closed the connection in the middle of an answer"
-    return f"cannot be reached ({type(error).__name__})"
+def _new_tls() -> ssl.SSLContext:
+    """Trusts the system's and the well-known CAs."""
+    import certifi  # costs some milliseconds, and plain http does not need it
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
-def _chain(error: BaseException) -> list[BaseException]:
-    """An exception and what caused it, the root first."""
-    found: list[BaseException] = []
-    todo = [error]
-    while todo and len(found) < 32:
-        link = todo.pop()
-        found.append(link)
-        if isinstance(link, BaseExceptionGroup):
-            todo.extend(link.exceptions)
-        following = link.__cause__ or link.__context__
-        if following is not None:
-            todo.append(following)
-    return found[::-1]
+@cache
+def _public_tls() -> ssl.SSLContext:
+    """One for all clients without certificates of their own: reading the CAs takes 10 to 20 ms."""
+    return _new_tls()
+
+
+class _Told:
+    """Turns what httpx and the network raise into a sentence."""
+
+    def __init__(self, counts: Counter[str], request: HttpRequest, host: str) -> None:
+        self._counts = counts
+        self._request = request
+        self._host = host
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, httpx.HTTPError | httpx.StreamError | OSError | TimeoutError):
+            self._counts["error"] += 1
+            raise Unreachable(f"{self._host} {cause(error)}.") from error
+        if isinstance(error, httpx.InvalidURL | UnicodeError | ValueError):
+            what = f"{self._request.method} {self._request.shown}"
+            raise ConfigInvalid(f"The request {what} to {self._host} is malformed.") from error
+
+
+def _cookies(response: httpx.Response) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in response.headers.get_list("set-cookie"):
+        name, _, value = line.partition(";")[0].partition("=")
+        found[name.strip()] = value.strip()
+    return found
+
+
+async def _inflated(response: httpx.Response, host: str, limit: int) -> AsyncIterator[bytes]:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    inflater = None
+    if encoding in ("gzip", "x-gzip"):
+        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    elif encoding == "deflate":
+        inflater = zlib.decompressobj()
+    elif encoding not in ("", "identity"):
+        raise SchemaMismatch(f"{host} answers in an encoding that was not asked for.", status=response.status_code)
+    raw = total = 0
+    async for chunk in response.aiter_raw():
+        raw += len(chunk)
+        for piece in [chunk] if inflater is None else _inflate(inflater, chunk, host):
+            total += len(piece)
+            if max(raw, total) > limit:
+                raise SchemaMismatch(
+                    f"{host} sent an answer of more than {limit >> 20} MiB; ask for smaller pages.",
+                    status=response.status_code,
+                )
+            yield piece
+    if inflater is not None and raw and not inflater.eof:
+        raise Unreachable(f"{host} closed the connection in the middle of an answer.")
+
+
+def _inflate(inflater: zlib._Decompress, chunk: bytes, host: str) -> Iterator[bytes]:
+    """What a chunk inflates to, a bounded piece at a time: a bomb is noticed before it fills the memory."""
+    while chunk and not inflater.eof:
+        try:
+            piece = inflater.decompress(chunk, PIECE)
+        except zlib.error:
+            raise Unreachable(f"{host} sent a damaged compressed answer.") from None
+        chunk = inflater.unconsumed_tail
+        if piece:
+            yield piece

@@ -9,11 +9,12 @@ from typing import Any
 from towline.api.base import seconds
 from towline.api.http import Request
 from towline.api.manifest import Stream
-from towline_connectors.engine import expressions
+from towline_connectors.engine import expressions, tls
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest, SchemaMismatch
 from towline_connectors.engine.export import Exporter
-from towline_connectors.engine.http import Client, origin
+from towline_connectors.engine.hosts import origin
+from towline_connectors.engine.http import MAX_BODY, Client
 from towline_connectors.engine.interpolate import Scope
 from towline_connectors.engine.paging import Pager, Turn
 from towline_connectors.engine.source import Origin, Page, Reading, Setup, Source
@@ -37,6 +38,8 @@ class HttpSource:
             ca_bundle=setup.ca_bundle,
             proxy=setup.proxy,
             reroute=setup.reroute,
+            max_body=http.max_answer_mib << 20 if http.max_answer_mib else MAX_BODY,
+            tls=tls.configured(http.tls, scope) if setup.reroute is None else None,
         )
         self._client.check_host(base)
         self._caller = Caller(http, setup, scope, self._client)
@@ -89,7 +92,10 @@ class HttpSource:
             call = pager.next(Turn(call, reply, records))
 
     async def close(self) -> None:
-        await self._client.close()
+        try:
+            await self._caller.close()
+        finally:
+            await self._client.close()
 
     def _scoped(self, stream: Stream, window: dict[str, Any]) -> Scope:
         about = {"name": stream.name, "permission": stream.permission}

@@ -1,21 +1,41 @@
 """`${…}` in a manifest's strings, and the type that holds secrets.
 
-Known: config.NAME, secret.NAME, stream.NAME (name, permission), window.NAME (start, full, now), job.id, part.
+A reference is `${NAMESPACE.NAME}`, or `${secret.KEY.MEMBER}` where the Secret's value is a JSON document, and may
+end in converters: `${secret.password | base64}`. What a session holds (`${session.NAME}`) is known only when the
+request is sent: until then a marker stands for it, see `mark` and `unmark`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
 from towline_connectors.engine.errors import ConfigInvalid, KeyMissing
 from towline_connectors.engine.expressions import ExpressionError, compile_expression
 from towline_connectors.engine.values import Mismatch
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
-_NAME = re.compile(r"^(config|secret|stream|window|job)\.([A-Za-z_][A-Za-z0-9_]*)$|^part$")
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_NAME = re.compile(r"^(?P<root>[a-z]+)(?:\.(?P<key>[A-Za-z_][A-Za-z0-9_]*))?(?:\.(?P<member>[A-Za-z_][A-Za-z0-9_]*))?$")
+_BARE = ("part", "id")
+NAMESPACES = ("config", "secret", "stream", "window", "job", "partition", "session", "part", "id")
+"""What any request may refer to."""
+
+Scope = dict[str, Any]
+
+_CONVERTERS: dict[str, Callable[[str], str]] = {
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "sha256": lambda text: hashlib.sha256(text.encode()).hexdigest(),
+    "md5": lambda text: hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(),
+    "lower": str.lower,
+    "upper": str.upper,
+    "url": lambda text: quote(text, safe=""),
+}
 
 
 class Secret:
@@ -67,30 +87,67 @@ class Secrets(Mapping[str, Secret]):
         """The plain values, for redaction."""
         return [secret.reveal() for secret in self._values.values()]
 
+    def present(self) -> list[str]:
+        """The keys that have a value."""
+        return sorted(key for key, secret in self._values.items() if secret.reveal())
 
-def references(template: str) -> list[str]:
-    """What a string refers to. Raises ExpressionError when a reference is none that exists."""
-    found = _REFERENCE.findall(template)
-    for name in found:
-        if not _NAME.match(name):
-            raise ExpressionError(
-                f"${{{name}}} is not known; there are ${{config.…}}, ${{secret.…}}, ${{stream.name}},"
-                " ${window.start}, ${job.id} and ${part}"
-            )
+
+def references(template: str, known: tuple[str, ...] = NAMESPACES) -> list[str]:
+    """What a string refers to, without converters. Raises ExpressionError when a reference is none that exists.
+
+    `known` are the namespaces that may be named at this place."""
+    found: list[str] = []
+    for inner in _REFERENCE.findall(template):
+        name, *converters = (part.strip() for part in inner.split("|"))
+        match = _NAME.match(name)
+        if not match or not _has_form(match) or match["root"] not in known:
+            raise ExpressionError(f"${{{inner}}} is not known here; there are {_listed(known)}")
+        for converter in converters:
+            if converter not in _CONVERTERS:
+                raise ExpressionError(
+                    f"${{{inner}}}: there is no converter {converter or 'without a name'}; there are"
+                    f" {', '.join(_CONVERTERS)}"
+                )
+        found.append(name)
+    rest = _REFERENCE.sub("", template)
+    if "${" in rest:
+        begun = rest[rest.index("${") :][:20]
+        raise ExpressionError(f"`{begun}` begins a reference and does not end it; close it with }}")
     return found
 
 
-Scope = dict[str, Any]
+def _has_form(match: re.Match[str]) -> bool:
+    if match["root"] in _BARE:
+        return match["key"] is None
+    return match["key"] is not None and (match["member"] is None or match["root"] == "secret")
+
+
+def _listed(known: tuple[str, ...]) -> str:
+    shown = [f"${{{name}}}" if name in _BARE else f"${{{name}.…}}" for name in known]
+    return ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 else "".join(shown)
 
 
 def fill(template: str, scope: Scope, escape: Callable[[str], str] | None = None) -> str:
     """The string with its references replaced; `escape` is applied to each value, not to the text around it."""
 
     def replace(match: re.Match[str]) -> str:
-        value = _resolve(match.group(1), scope)
+        name, *converters = (part.strip() for part in match.group(1).split("|"))
+        value = _resolve(name, scope)
+        for converter in converters:
+            value = _CONVERTERS[converter](value)
         return escape(value) if escape else value
 
     return _REFERENCE.sub(replace, template)
+
+
+def maybe(template: str | None, scope: Scope) -> str:
+    """As `fill`; empty when the template is left out or names a setting or a key that is not there."""
+    if not template:
+        return ""
+    try:
+        return fill(template, scope)
+    except (ConfigInvalid, KeyMissing):
+        return ""
 
 
 def path_part(value: str) -> str:
@@ -100,19 +157,63 @@ def path_part(value: str) -> str:
 
 
 def _resolve(name: str, scope: Scope) -> str:
-    if name == "part":
-        found = scope.get("part")
+    root, _, key = name.partition(".")
+    if root in _BARE:
+        found = scope.get(root)
+    elif root == "session" and "session" not in scope:
+        return mark(key)
     else:
-        root, _, key = name.partition(".")
-        holder = scope.get(root)
-        found = holder[key] if root == "secret" and holder is not None else (holder or {}).get(key)
-        if root == "config" and found is None:
-            raise ConfigInvalid(f"spec.config.{key} is not set, and the connector needs it; set it.")
+        found = _member(root, key, scope)
     if isinstance(found, Secret):
         return found.reveal()
     if isinstance(found, bool):
         return "true" if found else "false"
     return "" if found is None else str(found)
+
+
+def _member(root: str, key: str, scope: Scope) -> Any:
+    holder = scope.get(root)
+    if root == "secret":
+        if holder is None:
+            return ""
+        key, _, member = key.partition(".")
+        return _json_member(holder[key], key, member) if member else holder[key]
+    found = (holder or {}).get(key)
+    if root == "config" and found is None:
+        raise ConfigInvalid(f"spec.config.{key} is not set, and the connector needs it; set it.")
+    return found
+
+
+def _json_member(secret: Secret, key: str, member: str) -> str:
+    """Raises KeyMissing; the words never hold the value."""
+    try:
+        found = orjson.loads(secret.reveal())
+    except orjson.JSONDecodeError:
+        raise KeyMissing(f'Key "{key}" of the Secret has to hold a JSON document; store the file as it is.') from None
+    value = found.get(member) if isinstance(found, dict) else None
+    if not isinstance(value, str | int) or value == "":
+        raise KeyMissing(f'The JSON document in key "{key}" of the Secret has no {member}; store the whole file.')
+    return str(value)
+
+
+_BEGIN, _END = "\ue000session.", "\ue001"  # private use: no vendor's text holds them
+_MARK = re.compile(f"{_BEGIN}([A-Za-z_][A-Za-z0-9_]*){_END}")
+_QUOTED = re.compile(f"{quote(_BEGIN)}([A-Za-z_][A-Za-z0-9_]*){quote(_END)}")
+
+
+def mark(key: str) -> str:
+    """What stands for `${session.KEY}` until the request is sent."""
+    return f"{_BEGIN}{key}{_END}"
+
+
+def marked(text: str) -> bool:
+    return _BEGIN in text or quote(_BEGIN) in text
+
+
+def unmark(text: str, session: Mapping[str, str], escape: Callable[[str], str] | None = None) -> str:
+    """The text with the session's values; percent-encoded where the marker is, else through `escape`."""
+    text = _QUOTED.sub(lambda match: quote(session.get(match[1], ""), safe=""), text)
+    return _MARK.sub(lambda match: (escape or str)(session.get(match[1], "")), text)
 
 
 def evaluate(value: Any, scope: Scope) -> Any:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
+
+if TYPE_CHECKING:
+    from towline_connectors.engine.accounts import Accounts
 
 
 @dataclass(slots=True)
@@ -89,5 +92,7 @@ class Setup:
     ca_bundle: str | None = None  # path of a PEM file of private CAs, added to the system's
     proxy: str | None = None  # http://[user:password@]host:port, for HTTPS to vendors
     reroute: str | None = None  # http://HOST:PORT that takes all requests, for replays
+    files_root: str | None = None  # the only folder that files are read from; None: any, below the current one
+    accounts: Accounts | None = None  # tokens and budgets that are shared with others; None: of this run alone
     deadline: float = float("inf")  # time.monotonic() when the run has to have stopped
     progress: Callable[[str], None] = lambda _message: None  # a sentence for the log: waiting, retrying …

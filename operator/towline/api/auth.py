@@ -34,7 +34,7 @@ class Assertion(Model):
         default=None, description="The key's certificate in PEM form: its thumbprints become headers x5t and x5t#S256."
     )
     issuer: Template | None = Field(default=None, description="Claim iss. ${client.id} if left out.")
-    subject: Template | None = Field(default=None, description="Claim sub. The issuer if left out.")
+    subject: Template | None = Field(default=None, description="Claim sub. With clientAuth Assertion the client's id if left out.")
     audience: Template | None = Field(default=None, description="Claim aud. tokenURL if left out.")
     lifetime: Duration | None = Field(default=None, description="From iat to exp. 5m if left out.")
     claims: dict[str, FreeForm] | None = Field(
@@ -173,12 +173,12 @@ class Auth(Model):
         Rule("self.kind != 'Query' || (has(self.name) && has(self.value))", "kind Query needs name and value"),
         Rule(
             "(self.kind != 'Basic' && self.kind != 'OAuth2Password') || (has(self.username) && has(self.password))",
-            "kinds Basic and OAuth2Password need username and password",
+            message_expression="'kind ' + self.kind + ' needs username and password'",
         ),
         Rule("self.kind != 'Bearer' || has(self.value)", "kind Bearer needs value"),
         Rule(
             "!self.kind.startsWith('OAuth2') || has(self.tokenURL)",
-            "the kinds of OAuth2 need tokenURL",
+            message_expression="'kind ' + self.kind + ' needs tokenURL'",
             field_path=".tokenURL",
             reason="FieldValueRequired",
         ),

@@ -16,7 +16,7 @@ from towline.api.base import OPAQUE, Duration, FreeForm, IntOrString, Model, Nam
 Expression = Annotated[str, Field(min_length=1, max_length=1024)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 Status = Annotated[int, Field(ge=100, le=599)]
-Phase = Literal["Create", "Poll", "Fetch", "Cancel"]
+Phase = Literal["Create", "Poll", "Fetch", "Cancel", "Token"]
 ErrorClass = Literal[
     "Empty", "Auth", "Permission", "RateLimited", "Transient", "Permanent", "DuplicateJob", "JobLost",
     "SkipStream", "SkipRecord", "Policy", "CursorLost",
@@ -80,7 +80,11 @@ class ErrorWhen(Model):
         description="HTTP status. Left out, 400 and above; with 200 a rule speaks of answers that look good.",
     )
     path: str | None = Field(default=None, max_length=512, description="Path of the request; * stands for anything.")
-    phase: list[Phase] | None = Field(default=None, max_length=4, description="Step of an export.")
+    phase: list[Phase] | None = Field(
+        default=None,
+        max_length=5,
+        description="Step of an export; Token: log-ins and requests for a token, which only such rules judge.",
+    )
     header: dict[str, Annotated[str, Field(max_length=256)]] | None = Field(
         default=None, max_length=8, description="Headers of the answer; * stands for anything."
     )
