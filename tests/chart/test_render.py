@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from hack.chart import CHART, stale_files
 from tests.cluster.kubectl import kubectl
+from tests.prometheus import program
 
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., str]
@@ -31,6 +33,13 @@ VALUES = {
     "all that can be left out": [
         "--set=crds.install=false,rbac.create=false,rbac.aggregate=false,admissionPolicy.enabled=false,"
         "metrics.service.enabled=false"
+    ],
+    "guards and dashboards": [
+        "--set=networkPolicy.enabled=true,podDisruptionBudget.enabled=true,grafanaDashboard.enabled=true",
+        '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"name":"monitoring"}}}]',
+        '--set-json=networkPolicy.egress=[{"ports":[{"port":3128,"protocol":"TCP"}]}]',
+        '--set-json=extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":'
+        '{"name":"{{ .Release.Name }}-more","namespace":"{{ .Release.Namespace }}"}}]',
     ],
     "placement": [
         "--set=priorityClassName=system-cluster-critical,nodeSelector.disk=ssd,podLabels.team=sec,"
@@ -110,6 +119,36 @@ def test_definitions_outlive_the_release_unless_asked_otherwise(render: Render) 
 
     assert policies() == {"keep"}
     assert policies("--set=crds.keep=false") == {None}
+
+
+def test_the_rules_in_the_release_are_those_of_the_file_with_links_to_runbooks(render: Render, tmp_path: Path) -> None:
+    manifests = render("--set=prometheusRule.enabled=true,prometheusRule.runbookURL=https://wiki.example.com/towline/")
+    groups = only(manifests, "PrometheusRule")["spec"]["groups"]
+    source = yaml.safe_load((CHART / "files" / "monitoring" / "alerts.yaml").read_text())["groups"]
+    for group in groups:
+        for rule in group["rules"]:
+            link = rule["annotations"].pop("runbook_url")
+            assert link == f"https://wiki.example.com/towline/{rule['alert']}.md"
+    assert groups == source
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    checked = subprocess.run([program("promtool"), "check", "rules", tmp_path / "rules.yaml"], check=False)
+    assert checked.returncode == 0
+
+
+def test_the_monitor_finds_the_metrics_service(render: Render) -> None:
+    manifests = render("--set=serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus")
+    monitor, service = only(manifests, "ServiceMonitor"), only(manifests, "Service")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [each["port"] for each in monitor["spec"]["endpoints"]] == [service["spec"]["ports"][0]["name"]]
+
+
+def test_dashboards_are_where_grafana_looks(render: Render) -> None:
+    found = only(render("--set=grafanaDashboard.enabled=true"), "ConfigMap")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert set(found["data"]) == {"towline-fleet.json", "towline-integration.json"}
+    for text in found["data"].values():
+        assert json.loads(text)["panels"]
 
 
 def test_nothing_secret_is_listed_or_watched_by_any_role(render: Render) -> None:
