@@ -31,6 +31,10 @@ class IntegrationSample:
     last_success: float | None
     interval: float | None
     failures: int
+    health: str = ""
+    """State that probes found; empty where nothing is probed."""
+    probe_seconds: float | None = None
+    last_probe: float | None = None
 
 
 class _Integrations(Collector):
@@ -62,6 +66,15 @@ class _Integrations(Collector):
         failures = GaugeMetricFamily(
             "towline_integration_consecutive_failures", "Failed syncs since the last success", labels=place
         )
+        health = GaugeMetricFamily(
+            "towline_integration_health", "State of the system as probes find it", labels=[*place, "state"]
+        )
+        latency = GaugeMetricFamily(
+            "towline_integration_probe_seconds", "Smoothed time of a probe that was answered", labels=place
+        )
+        probed = GaugeMetricFamily(
+            "towline_integration_last_probe_timestamp_seconds", "When the last probe ended", labels=place
+        )
         for sample in self._samples():
             where = [sample.namespace, sample.name]
             info.add_metric([*where, sample.connector, sample.category], 1)
@@ -71,6 +84,12 @@ class _Integrations(Collector):
                 success.add_metric(where, sample.last_success)
             if sample.interval is not None:
                 interval.add_metric(where, sample.interval)
+            if sample.health:
+                health.add_metric([*where, sample.health], 1)
+            if sample.probe_seconds is not None:
+                latency.add_metric(where, sample.probe_seconds)
+            if sample.last_probe is not None:
+                probed.add_metric(where, sample.last_probe)
             for type_, status, reason in sample.conditions:
                 # Three series for Ready, one for the others: enough to alert on, a third of the series.
                 statuses = ("True", "False", "Unknown") if type_ == "Ready" else ("True",)
@@ -78,7 +97,7 @@ class _Integrations(Collector):
                     condition.add_metric([*where, type_, each], float(status == each))
                 if type_ == "Stalled" and status == "True":
                     stalled.add_metric([*where, reason], 1)
-        yield from (info, condition, stalled, suspended, success, interval, failures)
+        yield from (info, condition, stalled, suspended, success, interval, failures, health, latency, probed)
 
 
 class Metrics:
@@ -117,6 +136,20 @@ class Metrics:
         self.active = Gauge("towline_sync_active", "SyncJobs that run", registry=registry)
         self.limit = Gauge("towline_sync_limit", "SyncJobs that may run at once", registry=registry)
         self.waiting = Gauge("towline_sync_queued", "SyncJobs that wait for a slot", registry=registry)
+        self.probes = Counter(
+            "towline_probes", "Health calls by what they found", ["connector", "reason"], registry=registry
+        )
+        self.probe_overhead = Histogram(
+            "towline_probe_overhead_seconds",
+            "Time of a health call beside the request itself",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.05, 0.5),
+            registry=registry,
+        )
+        self.open_hosts = Gauge(
+            "towline_probe_hosts_resting",
+            "Hosts that fail so often that they are asked now and then",
+            registry=registry,
+        )
         self.leader = Gauge("towline_leader", "1 in the operator that leads, 0 in a stand-by", registry=registry)
         self.epoch = Gauge("towline_leader_epoch", "Number of the leader, grows at each takeover", registry=registry)
         self.reconcile = Histogram(

@@ -125,6 +125,7 @@ def run(
     ca_bundle: str | None = None,
     proxy: str | None = None,
     reroute: str | None = None,
+    files_root: str | None = None,
     apart: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
@@ -133,7 +134,8 @@ def run(
 
     With `apart` the destination is written by a process of its own; it is forked first thing, so call `run` before
     starting threads. `reroute` (http://HOST:PORT) takes all requests instead of the hosts that they name, for replays;
-    `loop` makes the event loop, where it is not asyncio's own.
+    `loop` makes the event loop, where it is not asyncio's own. `files_root` is the only folder that reports are read
+    from; None leaves it to the config.
     `progress` is called from another thread. Expected failures and bugs alike come back as the result's reason."""
     runner = _Runner(
         plan,
@@ -145,6 +147,7 @@ def run(
         proxy,
         reroute,
         clock,
+        files_root,
     )
     ended = _Ended()
     thresholds = gc.get_threshold()
@@ -174,6 +177,19 @@ def run(
             child.close()
 
 
+async def check(
+    plan: Plan, secrets: Mapping[str, str], *, deadline: float, ca_bundle: str | None = None, proxy: str | None = None
+) -> None:
+    """The check of mode Check alone, in the event loop that runs. No wait goes beyond `deadline`. Raises EngineError."""
+    kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
+    runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
+    source = runner._open(compile_plan(plan), deadline)
+    try:
+        await source.check()
+    finally:
+        await source.close()
+
+
 def _of_sink(error: base.SinkError) -> EngineError:
     if isinstance(error, base.Superseded):
         return Superseded(str(error))
@@ -193,6 +209,7 @@ class _Runner:
     proxy: str | None
     reroute: str | None
     clock: Callable[[], datetime]
+    files_root: str | None = None
     session: Session | None = None
 
     async def run(self, sink: Sink | None, ended: _Ended) -> None:
@@ -223,6 +240,7 @@ class _Runner:
             ca_bundle=self.ca_bundle,
             proxy=self.proxy,
             reroute=self.reroute,
+            files_root=self.files_root,
             deadline=deadline,
             progress=lambda message: self.progress(Progress("", note=message)),
         )
@@ -230,6 +248,10 @@ class _Runner:
             from towline_connectors.engine import ldap
 
             return ldap.open_source(setup)
+        if compiled.spec.files is not None:
+            from towline_connectors.engine import files
+
+            return files.open_source(setup, scope)
         from towline_connectors.engine import http_source
 
         return http_source.open_source(setup, scope)

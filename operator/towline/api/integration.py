@@ -296,6 +296,36 @@ class CredentialsStatus(Model):
     expires_at: Time | None = Field(default=None, description="When they expire, where the vendor tells.")
 
 
+class HealthStatus(Model):
+    """What probes say. It changes when the state does, not with every probe; metrics have the rest."""
+
+    state: Literal["Healthy", "Degraded", "Down", "Unknown"] | None = Field(
+        default=None, description="Down after three failed probes in a row, Healthy after two good ones."
+    )
+    since: Time | None = Field(default=None, description="When this state was reached.")
+    latency_milliseconds: int | None = Field(default=None, description="Time of an answer when it was reached.")
+    message: str | None = Field(default=None, max_length=256, description="The failure that led to it.")
+
+
+class HourCounts(Model):
+    hour: Time = Field(description="Start of the hour, UTC.")
+    succeeded: int | None = Field(default=None, description="Syncs that succeeded.")
+    failed: int | None = Field(default=None, description="Syncs that failed.")
+    read: int | None = Field(default=None, description="Records read.")
+    seconds: int | None = Field(default=None, description="Time that the syncs took together.")
+
+
+class Recent(Model):
+    """The last 24 hours, as of the last finished sync."""
+
+    success_percent: int | None = Field(default=None, description="Syncs that succeeded, of those that ended.")
+    syncs: int | None = Field(default=None, description="Syncs that ended.")
+    records_today: int | None = Field(default=None, description="Records read since midnight UTC.")
+    hours: list[HourCounts] | None = listmap(
+        "hour", max_length=25, description="Counts by hour, from which the others are made."
+    )
+
+
 class StreamStatus(Model):
     """A mirror: the checkpoint of record lives with the rows."""
 
@@ -330,6 +360,8 @@ class IntegrationStatus(Model):
     active: list[ActiveSync] | None = listmap("name", max_length=10, description="SyncJobs that are not finished.")
     last_sync: LastSync | None = Field(default=None, description="The SyncJob that finished last.")
     credentials: CredentialsStatus | None = Field(default=None, description="What is known of the credentials.")
+    health: HealthStatus | None = Field(default=None, description="How the system answers Towline's probes.")
+    recent: Recent | None = Field(default=None, description="How the syncs of the last 24 hours went.")
     streams: list[StreamStatus] | None = listmap(
         "name",
         max_length=50,

@@ -55,6 +55,7 @@ class Totals(Model):
 
 
 class Progress(Model):
+    attempt: int | None = Field(default=None, description="The attempt that told.")
     stream: str | None = Field(default=None, max_length=63, description="The stream that is being read.")
     read: int | None = Field(default=None, description="Records read of it.")
     expected: int | None = Field(default=None, description="Records that the source announced.")
@@ -93,6 +94,9 @@ class SyncJobStatus(Model):
     attempts: int | None = Field(default=None, description="Attempts made, disruptions included.")
     failures: int | None = Field(default=None, description="Attempts that count against retry.maxAttempts.")
     exit_code: int | None = Field(default=None, description="Exit code of the last attempt's container.")
+    queue_position: int | None = Field(
+        default=None, description="Place in the queue for a slot, 1 is next; brought up to date now and then."
+    )
     totals: Totals | None = Field(default=None, description="All streams together.")
     progress: Progress | None = Field(default=None, description="How far the running attempt is.")
     streams: list[SyncStreamStatus] | None = listmap("name", max_length=50, description="What became of each stream.")

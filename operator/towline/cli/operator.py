@@ -51,6 +51,13 @@ from towline.cli.errors import CliError
     show_default=True,
     help="Seconds, while something about a Secret has to be corrected.",
 )
+@click.option(
+    "--probe-every",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two health calls to a system, where its Connector does not say; 0: none.",
+)
 @click.option("--requests-per-second", type=click.FloatRange(1), default=50.0, show_default=True)
 @click.option(
     "--leader-elect/--no-leader-elect",
@@ -93,6 +100,7 @@ def operator(
     resync: float,
     secret_check: float,
     secret_recheck: float,
+    probe_every: float,
     requests_per_second: float,
     elect: bool,
     lease_namespace: str,
@@ -135,6 +143,7 @@ def operator(
         resync_seconds=resync,
         secret_check_seconds=secret_check,
         secret_recheck_seconds=secret_recheck,
+        probe_seconds=probe_every,
         requests_per_second=requests_per_second,
         host=host,
         port=port,
@@ -145,7 +154,7 @@ def operator(
         access = find_access(kubeconfig, context)
     except AccessError as error:
         raise CliError(str(error)) from None
-    asyncio.run(run(settings, access, compile_problems, version("towline")))
+    asyncio.run(run(settings, access, compile_problems, version("towline"), _probe))
 
 
 operator.context_settings = {"auto_envvar_prefix": "TOWLINE_OPERATOR"}
@@ -173,6 +182,13 @@ def _election(namespace: str, name: str, duration: float) -> Any:
     # A name of its own for each process: a container that starts again must not take itself for the old leader.
     identity = f"{platform.node()}_{secrets.token_hex(4)}"
     return Election(identity, namespace, name, Timing(duration, duration * 2 / 3, duration * 2 / 15))
+
+
+async def _probe(target: Any, seconds: float) -> Any:
+    # Imported at the first call: an operator without Integrations needs neither engine nor HTTP client.
+    from towline.cli.probing import probe_system
+
+    return await probe_system(target, seconds)
 
 
 def _resources(text: str) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import Connector
 from towline.controller.cache import Cache, slim
+from towline.controller.probes import Prober
 from towline.controller.queue import Key
 from towline.controller.settings import Settings
 from towline.core.actions import (
@@ -61,6 +62,7 @@ class Context:
     slots: Slots
     settings: Settings
     check: Check
+    prober: Prober
     enqueue: Callable[[Key], None]
     enqueue_at: Callable[[Key, datetime], None]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)

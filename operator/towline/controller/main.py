@@ -16,6 +16,7 @@ from towline.controller.cache import Cache, slim
 from towline.controller.context import Context
 from towline.controller.feed import SELECTOR, Feed, quiet_logs
 from towline.controller.leader import Elector
+from towline.controller.probes import Probe, Prober
 from towline.controller.queue import Key, WorkQueue
 from towline.controller.reconcilers import reconcile
 from towline.controller.samples import samples
@@ -36,12 +37,14 @@ log = logging.getLogger(__name__)
 class Operator:
     """One operator process. `run` returns after a SIGTERM, with everything it began either done or resumable."""
 
-    def __init__(self, settings: Settings, client: Client, check: Check, version: str) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, check: Check, version: str, probe: Probe | None = None
+    ) -> None:
         self._settings = settings
         self._client = client
         cache = Cache()
         # A stand-by knows the Integrations as well; told by two, each would be counted twice.
-        metrics = Metrics(lambda: samples(cache) if self._leads else (), version)
+        metrics = Metrics(lambda: samples(cache, self.context.prober.samples()) if self._leads else (), version)
         self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error)
         self.context = Context(
             client=client,
@@ -52,6 +55,9 @@ class Operator:
             slots=Slots(settings.max_active_syncs),
             settings=settings,
             check=check,
+            prober=Prober(
+                client, metrics, probe if settings.probe_seconds else None, self._queue.add, settings.probe_seconds
+            ),
             enqueue=self._queue.add,
             enqueue_at=self._queue.add_at,
         )
@@ -123,6 +129,7 @@ class Operator:
             self._hold_slots()
             ready()
             group.create_task(self._queue.run())
+            group.create_task(self.context.prober.run())
 
     async def _until_served(self) -> None:
         told = False
@@ -228,6 +235,7 @@ class Operator:
         metrics.active.set(slots.active)
         metrics.limit.set(slots.limit)
         metrics.waiting.set(slots.waiting)
+        metrics.open_hosts.set(self.context.prober.breakers.open)
         metrics.leader.set(float(self._leads))
         metrics.epoch.set(self._elector.epoch if self._elector is not None else 0)
         if self._feed is not None:
@@ -237,7 +245,7 @@ class Operator:
         return metrics.text()
 
 
-async def run(settings: Settings, access: Access, check: Check, version: str) -> None:
+async def run(settings: Settings, access: Access, check: Check, version: str, probe: Probe | None = None) -> None:
     """Run the operator until SIGTERM or SIGINT."""
     quiet_logs()
     stop = asyncio.Event()
@@ -245,7 +253,7 @@ async def run(settings: Settings, access: Access, check: Check, version: str) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Client(access, settings.requests_per_second, int(settings.requests_per_second * 2)) as client:
-        await Operator(settings, client, check, version).run(access, stop)
+        await Operator(settings, client, check, version, probe).run(access, stop)
 
 
 __all__ = ["Operator", "run"]

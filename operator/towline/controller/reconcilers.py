@@ -77,7 +77,10 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     max_age = 0.0 if asks_now(raw) else pause * 0.9
     checked, around = await check_integration(context, raw, integration, max_age)
     runs = _runs(context, key.namespace, key.name)
-    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs), now)
+    if checked is not None:
+        context.prober.consider(key, raw, integration, checked if isinstance(checked, View) else None)
+    track = context.prober.track(key)
+    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track), now)
     after = await perform(context, key.kind, raw, decision.actions)
     again = decision.look_again
     if names_secrets(integration, context) and checked is not None:
@@ -240,6 +243,7 @@ def _forget(context: Context, key: Key) -> None:
         _give_back(context, key)
     elif key.kind == "Integration":
         context.metrics.forget(key.namespace, key.name)
+        context.prober.forget(key)
     elif key.kind == "Connector":
         present = {one["metadata"]["uid"] for one in context.cache.all("Connector")}
         context.verdicts = {uid: verdict for uid, verdict in context.verdicts.items() if uid in present}

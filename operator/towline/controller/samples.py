@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -12,27 +12,30 @@ from pydantic import ValidationError
 from towline.api.integration import Schedule
 from towline.controller.cache import Cache
 from towline.core import times
+from towline.core.health import Track
 from towline.core.schedule import ScheduleError, gap, timetable
 from towline.metrics import IntegrationSample
 
 _SOME_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def samples(cache: Cache) -> Iterator[IntegrationSample]:
+def samples(cache: Cache, tracks: Mapping[tuple[str, str], Track]) -> Iterator[IntegrationSample]:
     """One sample per Integration. One that cannot be read is left out; it never spoils the others."""
     for raw in cache.all("Integration"):
         try:
-            yield _sample(cache, raw)
+            yield _sample(cache, raw, tracks)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
 
 
-def _sample(cache: Cache, raw: dict[str, Any]) -> IntegrationSample:
+def _sample(cache: Cache, raw: dict[str, Any], tracks: Mapping[tuple[str, str], Track]) -> IntegrationSample:
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
     connector = spec["connectorRef"]["name"]
     found = cache.get("Connector", "", connector) or {}
     last = times.moment(status.get("lastSuccessfulTime"))
     schedule = spec.get("schedule") or {}
+    track = tracks.get((meta["namespace"], meta["name"]))
+    probed = track.last if track else None
     return IntegrationSample(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -43,6 +46,9 @@ def _sample(cache: Cache, raw: dict[str, Any]) -> IntegrationSample:
         last_success=last.timestamp() if last else None,
         interval=_interval(schedule.get("cron"), schedule.get("timeZone"), schedule.get("interval")),
         failures=int(status.get("consecutiveFailures") or 0),
+        health=str(track.state) if track else "",
+        probe_seconds=track.seconds or None if track else None,
+        last_probe=probed.at.timestamp() if probed else None,
     )
 
 

@@ -21,6 +21,8 @@ class Settings:
     secret_check_seconds: float = 300.0
     secret_recheck_seconds: float = 15.0
     """How often a Secret is looked at while something about it has to be corrected."""
+    probe_seconds: float = 300.0
+    """How often a system's health is asked for, where its manifest does not say; 0: never."""
     requests_per_second: float = 50.0
     host: str = "0.0.0.0"  # noqa: S104  the probes and Prometheus come from outside the pod
     port: int = 8080

@@ -10,11 +10,12 @@ from towline.api.base import API_VERSION
 from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import Integration, IntegrationStatus
 from towline.contract import FULL_AT, REQUESTED_AT
-from towline.core import history, names, times
+from towline.core import health, history, names, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import find, settle
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, TRIGGER_LABEL, Surroundings
+from towline.core.health import Track
 from towline.core.runs import Run, unfinished
 from towline.core.schedule import due, stale_at
 from towline.core.validate import Problem, View
@@ -34,6 +35,8 @@ class IntegrationSnapshot:
     """None while the Connector has not been checked yet."""
     around: Surroundings = field(default_factory=Surroundings)
     runs: tuple[Run, ...] = ()
+    health: Track | None = None
+    """What probes say; None where nothing is probed."""
 
 
 @dataclass
@@ -64,8 +67,11 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     plan = _Planner(s, before, view, past, said, active, now)
     starts = plan.starts()
     table = view.timetable if view else None
-    wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now)
+    wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now, s.health)
     status = _status(before, past, plan, [run.name for run in active], starts, view)
+    told = health.status(s.health) if s.health else None
+    if told or before.health:
+        status["health"] = told or before.model_dump(mode="json", by_alias=True, exclude_none=True)["health"]
     status["observedGeneration"] = generation
     status["conditions"] = settle(before.conditions, wanted, generation, now)
     actions: list[Action] = [CreateSync(start.body) for start in starts]

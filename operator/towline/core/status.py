@@ -11,6 +11,7 @@ from towline.api.integration import IntegrationStatus, StreamStatus
 from towline.core import times
 from towline.core.attempts import PERMANENT_REASONS
 from towline.core.conditions import Wanted, find, sentence
+from towline.core.health import State, Track
 from towline.core.runs import Run
 from towline.core.schedule import Timetable, stale_at
 from towline.core.validate import Problem
@@ -144,11 +145,12 @@ def conditions(
     table: Timetable | None,
     suspended: bool,
     now: datetime,
+    health: Track | None = None,
 ) -> list[Wanted]:
     """All conditions of an Integration."""
     wanted = _ready(problem, said, history)
-    wanted += _credentials(before, said, history)
-    wanted += _healthy(before, history, active)
+    wanted += _credentials(before, said, history, health)
+    wanted += _probed(health, history) or _healthy(before, history, active)
     if table is not None and not suspended and history.last_success is not None:
         wanted.append(_fresh(table, history.last_success, now))
     return wanted
@@ -192,8 +194,12 @@ def _cure(said: Verdict) -> str:
     return text if cure is None or cure in text else f"{text}. {cure}"
 
 
-def _credentials(before: list[Condition] | None, said: Verdict | None, history: History) -> list[Wanted]:
+def _credentials(
+    before: list[Condition] | None, said: Verdict | None, history: History, health: Track | None
+) -> list[Wanted]:
     type_ = ConditionType.CREDENTIALS_VALID
+    if health is not None and health.rejected and _newer(health, history):
+        return [Wanted(type_, "False", Reason.REJECTED, sentence(health.rejected))]
     if history.last is not None and history.last.credentials_version:
         if history.last.succeeded or history.last.reason == Reason.POLICY_VIOLATION:
             return [Wanted(type_, "True", Reason.ACCEPTED, "The system accepted the credentials")]
@@ -202,6 +208,23 @@ def _credentials(before: list[Condition] | None, said: Verdict | None, history: 
                 return [Wanted(type_, "Unknown", Reason.PROGRESSING, "The Secret has changed and is being tried")]
             return [Wanted(type_, "False", Reason.REJECTED, sentence(history.last.message))]
     return _kept(before, type_)
+
+
+def _newer(health: Track, history: History) -> bool:
+    ended = history.last.completed if history.last is not None else None
+    return health.last is not None and (ended is None or health.last.at >= ended)
+
+
+def _probed(health: Track | None, history: History) -> list[Wanted]:
+    """What probes say, where there are any and no later run knows better."""
+    if health is None or health.state is State.UNKNOWN or not _newer(health, history):
+        return []
+    if health.state is State.DOWN:
+        return [Wanted(ConditionType.HEALTHY, "False", Reason.UNREACHABLE, sentence(health.told))]
+    if health.state is State.DEGRADED:
+        text = f"Some of the last probes failed. {sentence(health.told)}"
+        return [Wanted(ConditionType.HEALTHY, "True", Reason.DEGRADED, text)]
+    return [Wanted(ConditionType.HEALTHY, "True", Reason.REACHABLE, "The system answers")]
 
 
 def _healthy(before: list[Condition] | None, history: History, active: list[Run]) -> list[Wanted]:

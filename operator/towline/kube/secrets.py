@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,6 +74,19 @@ class Facts:
 def version_of(obj: dict[str, Any]) -> str:
     """`uid/resourceVersion` of an object."""
     return f"{obj['metadata']['uid']}/{obj['metadata']['resourceVersion']}"
+
+
+def values_of(obj: dict[str, Any]) -> dict[str, str]:
+    """The texts in a Secret or ConfigMap. For a call that is made at once; never keep what is returned."""
+    if obj.get("kind") == "ConfigMap":
+        return {key: str(value) for key, value in (obj.get("data") or {}).items()}
+    found = {}
+    for key, value in (obj.get("data") or {}).items():
+        try:
+            found[key] = base64.b64decode(value).decode().rstrip("\r\n")
+        except (binascii.Error, UnicodeDecodeError):
+            continue  # a binary value is no credential of HTTP
+    return found
 
 
 def facts_of(obj: dict[str, Any]) -> SecretFacts:

@@ -18,6 +18,7 @@ from towline.api.syncjob import SyncJob
 from towline.core import actions as act
 from towline.core import history, names
 from towline.core.facts import SecretFacts
+from towline.core.health import Track
 from towline.core.integrations import IntegrationSnapshot, reconcile_integration
 from towline.core.pods import JobFacts, PodFacts
 from towline.core.runs import run_of, unfinished
@@ -47,6 +48,7 @@ class World:
     crash_in: int | None = None
     """Crash after so many more actions; None: never."""
     slots: int = 10
+    health: Track | None = None
 
     def settle(self, rounds: int = 12) -> datetime | None:
         """Reconcile everything until nothing changes; returns when time alone will change something."""
@@ -62,7 +64,9 @@ class World:
         subject = Integration.model_validate(self.integration)
         runs = tuple(run_of(SyncJob.model_validate(sync)) for sync in self.syncs.values())
         secrets = {"acme-api": self.secret}
-        snapshot = IntegrationSnapshot(subject, checked(subject, secrets=secrets), around(secrets=secrets), runs)
+        snapshot = IntegrationSnapshot(
+            subject, checked(subject, secrets=secrets), around(secrets=secrets), runs, self.health
+        )
         decision = reconcile_integration(snapshot, self.now)
         self._perform(decision.actions, self.integration)
         return decision.look_again

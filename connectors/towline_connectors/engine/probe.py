@@ -1,0 +1,41 @@
+"""A manifest's health call, made once in a running event loop: how the operator asks many systems side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from towline.contract import Plan
+from towline_connectors.engine.errors import EngineError, Unreachable
+from towline_connectors.engine.run import check
+
+_NEEDED = ("http", "health", "credentials", "configSchema", "egress", "title", "version", "category", "capabilities")
+
+
+def lean(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest without what a health call does not need: compiling streams would take longer than the call."""
+    return {key: manifest[key] for key in _NEEDED if key in manifest}
+
+
+async def probe(
+    plan: Plan,
+    secrets: Mapping[str, str],
+    seconds: float,
+    *,
+    ca_bundle: str | None = None,
+    proxy: str | None = None,
+) -> tuple[EngineError | None, float]:
+    """What went wrong, if anything, and how many seconds it took. Sends nothing twice; raises nothing expected."""
+    began = time.monotonic()
+    failure: EngineError | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            await check(plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy)
+    except EngineError as error:
+        failure = error
+    except TimeoutError:
+        host = plan.allowed_hosts[0] if plan.allowed_hosts else "the system"
+        failure = Unreachable(f"{host} does not answer in time.")
+    return failure, time.monotonic() - began

@@ -1,0 +1,216 @@
+"""Health calls to all systems, side by side in the operator's loop, each Integration on a grid of its own.
+
+What a probe finds stays in memory; only a change of state makes the Integration be reconciled and its status written.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from towline.api.base import seconds
+from towline.api.conditions import Reason
+from towline.api.integration import HealthStatus, Integration
+from towline.contract import Plan, SyncIdentity
+from towline.controller.breakers import Breakers
+from towline.controller.queue import Key, WorkQueue
+from towline.core import health
+from towline.core.health import Probed, Track
+from towline.core.schedule import stable_offset
+from towline.core.validate import View
+from towline.kube.bucket import Bucket
+from towline.kube.client import Client
+from towline.kube.errors import NotFoundError
+from towline.kube.resources import CONFIGMAPS, SECRETS
+from towline.kube.secrets import values_of
+from towline.metrics import Metrics
+
+log = logging.getLogger(__name__)
+PROBE_SECONDS = 10.0
+_MIN_EVERY = 30.0
+_BUSY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """All that a health call needs. Holds secrets: it lives for one call and is never logged."""
+
+    plan: Plan
+    secrets: dict[str, str]
+    ca_bundle: str = ""
+    """PEM."""
+    proxy: str = ""
+
+
+Probe = Callable[[Target, float], Awaitable[tuple[Reason, str, float]]]
+"""Makes the call within so many seconds: reason (Reachable when good), message, seconds that it took."""
+
+
+@dataclass
+class _Watched:
+    """An Integration that is probed."""
+
+    uid: str
+    subject: Integration
+    view: View
+    every: timedelta
+    offset: timedelta
+    version: tuple[object, ...]
+    track: Track
+    resting: tuple[object, ...] = ()
+    """The version whose credentials were rejected: it is not tried again."""
+
+
+class Prober:
+    """Knows whom to probe and when, and what came of it. Used from the main loop only."""
+
+    def __init__(
+        self,
+        client: Client,
+        metrics: Metrics,
+        probe: Probe | None,
+        changed: Callable[[Key], None],
+        every: float,
+        at_once: int = 50,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`changed` is told of each Integration whose state has changed. `every`: seconds, where no manifest says."""
+        self._client = client
+        self._metrics = metrics
+        self._probe = probe
+        self._changed = changed
+        self._every = every
+        self._clock = clock
+        self._watched: dict[Key, _Watched] = {}
+        self._queue = WorkQueue(self._work, at_once, clock=clock)
+        self._bucket = Bucket(250, 250)
+        self.breakers = Breakers()
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        await self._queue.run()
+
+    def track(self, key: Key) -> Track | None:
+        """What is known of an Integration's system; None if it is not probed."""
+        found = self._watched.get(key)
+        return found.track if found else None
+
+    def consider(self, key: Key, raw: dict[str, Any], subject: Integration, view: View | None) -> None:
+        """Probe this Integration from now on, or no longer."""
+        spec = view.connector.spec if view else None
+        if self._probe is None or view is None or spec is None or spec.health is None or spec.http is None:
+            self.forget(key)
+            return
+        if subject.spec.suspend:
+            self.forget(key)
+            return
+        meta = raw["metadata"]
+        version = (meta["uid"], meta.get("generation"), view.credentials_version, id(view.connector))
+        known = self._watched.get(key)
+        if known is not None and known.version == version:
+            return
+        every = timedelta(seconds=max(_MIN_EVERY, seconds(spec.health.every) if spec.health.every else self._every))
+        offset = timedelta(seconds=stable_offset(meta["uid"], int(every.total_seconds())))
+        same = known is not None and known.uid == meta["uid"]
+        before = (
+            HealthStatus.model_validate(raw["status"]["health"]) if (raw.get("status") or {}).get("health") else None
+        )
+        track = known.track if known is not None and same else health.remembered(before)
+        self._watched[key] = _Watched(meta["uid"], subject, view, every, offset, version, track)
+        now = self._clock()
+        first = now if before is None and not same else health.next_probe(track, every, offset, now)
+        # New credentials or settings are tried soon: an error in them is told before the next sync is due.
+        soon = same and known is not None and known.version[1:] != version[1:]
+        self._queue.add_at(key, now + timedelta(seconds=1) if soon else first)
+
+    def forget(self, key: Key) -> None:
+        """The Integration is gone, suspended, or cannot be probed."""
+        if self._watched.pop(key, None) is not None:
+            self._queue.forget(key)
+
+    def samples(self) -> dict[tuple[str, str], Track]:
+        """Tracks by namespace and name, for the metrics."""
+        return {(key.namespace, key.name): found.track for key, found in self._watched.items()}
+
+    async def _work(self, key: Key) -> datetime | None:
+        found = self._watched.get(key)
+        if found is None or self._probe is None:
+            return None
+        if found.resting == found.version:
+            return None  # no lock-out at the vendor: rejected credentials rest until they change
+        host = next(iter(found.view.allowed_hosts), found.view.connector.metadata["name"])
+        if self.breakers.busy(host):
+            return self._clock() + timedelta(seconds=_BUSY_SECONDS)
+        if refused := self.breakers.refuses(host):
+            return self._take(key, found, Probed(self._clock(), Reason.UNREACHABLE, refused))
+        # Counted from here, so that callers who wait for a token do not all pass the check above.
+        self.breakers.begin(host)
+        failure = ""
+        try:
+            await self._bucket.take()
+            target = await self._target(found)
+            if target is None:
+                return health.next_probe(found.track, found.every, found.offset, self._clock())
+            began = time.monotonic()
+            reason, message, took = await self._probe(target, PROBE_SECONDS)
+            self._metrics.probe_overhead.observe(max(0.0, time.monotonic() - began - took))
+            failure = message if reason is Reason.UNREACHABLE else ""
+        finally:
+            self.breakers.end(host, failure)
+        return self._take(key, found, Probed(self._clock(), reason, message, took))
+
+    def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
+        self._metrics.probes.labels(str(found.view.connector.metadata["name"]), str(probed.reason)).inc()
+        if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
+            return self._clock() if key in self._watched else None
+        before, found.track = found.track, health.observe(found.track, probed)
+        if before.state is not found.track.state or before.rejected != found.track.rejected:
+            self._changed(key)
+        if probed.reason is Reason.CREDENTIALS_REJECTED:
+            found.resting = found.version
+            return None
+        return health.next_probe(found.track, found.every, found.offset, self._clock())
+
+    async def _target(self, found: _Watched) -> Target | None:
+        """Read the credentials by name, for this call only; None when they are not there any more."""
+        spec, view, namespace = found.subject.spec, found.view, str(found.subject.metadata["namespace"])
+        secrets: dict[str, str] = {}
+        bundle = proxy = ""
+        try:
+            if view.credential_items and spec.credentials and spec.credentials.secret_ref:
+                values = values_of(await self._client.get(SECRETS, namespace, spec.credentials.secret_ref.name))
+                secrets = {credential: values.get(key, "") for key, credential in view.credential_items}
+            if ref := spec.ca_bundle_ref:
+                resource = SECRETS if ref.kind == "Secret" else CONFIGMAPS
+                bundle = values_of(await self._client.get(resource, namespace, ref.name)).get(ref.key, "")
+            if spec.proxy_secret_ref:
+                values = values_of(await self._client.get(SECRETS, namespace, spec.proxy_secret_ref.name))
+                proxy = values.get("proxy_url", "")
+        except NotFoundError:
+            return None
+        return Target(_plan(found, namespace), secrets, bundle, proxy)
+
+
+def _plan(found: _Watched, namespace: str) -> Plan:
+    name = str(found.subject.metadata["name"])
+    identity = SyncIdentity(
+        uid=found.uid,
+        name=name,
+        namespace=namespace,
+        attempt=1,
+        created=str(found.subject.metadata["creationTimestamp"]),
+    )
+    return Plan(
+        sync=identity,
+        integration=f"{namespace}/{name}",
+        mode="Check",
+        streams=[],
+        config=found.view.config,
+        connector=str(found.view.connector.metadata["name"]),
+        manifest=found.view.connector.spec.wire(),
+        allowed_hosts=list(found.view.allowed_hosts),
+    )
