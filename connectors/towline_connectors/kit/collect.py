@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import orjson
@@ -66,13 +66,15 @@ class Collector:
 
     def close(self) -> None: ...
 
-    def records(self) -> Iterator[dict[str, Any]]:
-        """Each row as an object: entity, stream, source_key and the fields that have a value."""
+    def records(self, mapped: Mapping[tuple[str, str], Set[str]] | None = None) -> Iterator[dict[str, Any]]:
+        """Each row as an object: entity, stream, source_key, and the fields that have a value or stand in `mapped`,
+        by stream and entity."""
         for (stream, name, key), row in self.rows.items():
             entity = entities.get(name)
             found: dict[str, Any] = {"entity": name, "stream": stream, "source_key": key}
+            shown = (mapped or {}).get((stream, name), frozenset())
             for field, value in zip(entity.fields, row[1 : -len(TRAILING)], strict=True):
-                if value is not None:
+                if value is not None or field.name in shown:
                     is_json = field.type == "json" and isinstance(value, str)
                     found[field.column] = orjson.loads(value) if is_json else value
             yield found

@@ -1,118 +1,82 @@
-"""Answers a connector's requests from recorded traffic (HAR), over real HTTP on loopback.
+"""Answers a connector's requests from recorded traffic (HAR), over real HTTP on loopback, whatever their host.
 
-A request is answered by an entry of its method and path, whatever its host. Strictly, the query has to be the
-same; leniently, parameters may differ: the entry that agrees in most of them answers, each entry once before any
-answers again.
+`matching` tells which recorded answer fits a request. A request without an answer is kept in `unanswered` and
+reported to `missed`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
-# Of the connection that was recorded, or no longer true once the body is decoded.
-_DROPPED = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date", "server"}
+from towline_connectors.kit import har
+from towline_connectors.kit.har import Entry
+from towline_connectors.kit.matching import Asked, Matcher
+
+MAX_REQUEST = 64 << 20  # bytes
 
 
-@dataclass(slots=True)
-class Entry:
-    method: str
-    host: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-    used: int = 0
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """The entries of one or more HAR files, in their order. Raises ValueError when a file is no HAR."""
+    """The exchanges of one or more HAR files, in their order."""
 
     entries: list[Entry] = field(default_factory=list)
 
     @classmethod
     def load(cls, *files: Path | str) -> Recording:
-        found: list[Entry] = []
-        for file in files:
-            try:
-                log = json.loads(Path(file).read_text("utf-8"))["log"]
-                found.extend(_entry(item) for item in log["entries"])
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                raise ValueError(f"{file} is no HAR file ({type(error).__name__})") from None
-        return cls(found)
+        """Raises ValueError when a file is no HAR."""
+        return cls(har.load(*files))
 
     def hosts(self) -> list[str]:
         """Each host that was talked to, once."""
         return list(dict.fromkeys(entry.host for entry in self.entries))
-
-    def answer(self, method: str, path: str, query: Iterable[tuple[str, str]], *, lenient: bool) -> Entry | None:
-        """The entry that answers a request, marked as used; None if there is none."""
-        asked = sorted(query)
-        fitting = [entry for entry in self.entries if entry.method == method and entry.path == path]
-        if not lenient:
-            fitting = [entry for entry in fitting if sorted(entry.query) == asked]
-        if not fitting:
-            return None
-        wanted = dict(asked)
-
-        def rank(entry: Entry) -> tuple[int, int, int]:
-            agreeing = sum(wanted.get(name) == value for name, value in entry.query)
-            differing = sum(name in wanted and wanted[name] != value for name, value in entry.query)
-            return entry.used, differing, -agreeing
-
-        best = min(fitting, key=rank)
-        best.used += 1
-        return best
-
-
-def _entry(item: dict[str, Any]) -> Entry:
-    request, response = item["request"], item["response"]
-    url = urlsplit(request["url"])
-    content = response.get("content") or {}
-    text = content.get("text") or ""
-    body = base64.b64decode(text) if content.get("encoding") == "base64" else text.encode()
-    headers = [(h["name"], h["value"]) for h in response.get("headers") or [] if h["name"].lower() not in _DROPPED]
-    return Entry(
-        method=request["method"].upper(),
-        host=url.hostname or "",
-        path=url.path or "/",
-        query=tuple(parse_qsl(url.query, keep_blank_values=True)),
-        status=int(response["status"]),
-        headers=[(name, value) for name, value in headers if not name.startswith(":")],
-        body=body,
-    )
 
 
 class Replay:
     """A recording being served. `unanswered` has the requests that it could not answer."""
 
     def __init__(self, recording: Recording, *, lenient: bool) -> None:
-        self._recording = recording
-        self._lenient = lenient
+        self._matcher = Matcher(recording.entries, lenient=lenient)
         self.url = ""
+        self.begin()
+
+    def begin(self, aliases: Mapping[str, str] | None = None, missed: Callable[[], None] = lambda: None) -> None:
+        """Begin with another stream. `aliases`: paths that were recorded under another one."""
+        self._matcher.next_stream()
+        self._aliases = dict(aliases or {})
+        self._missed = missed
         self.answered = 0
         self.unanswered: list[str] = []
+        self.asked: list[tuple[str, str]] = []  # (method, path), in order
+
+    def left(self) -> dict[tuple[str, str], int]:
+        """Of what was asked, how many recorded answers nobody fetched."""
+        counts = {place: self._matcher.unused(*place) for place in dict.fromkeys(self.asked)}
+        return {place: count for place, count in counts.items() if count}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        entry = self._recording.answer(
-            request.method, request.rel_url.raw_path, request.query.items(), lenient=self._lenient
-        ) or self._recording.answer(request.method, request.path, request.query.items(), lenient=self._lenient)
+        path = self._aliases.get(request.path, request.path)
+        asked = Asked(
+            method=request.method,
+            path=path,
+            query=tuple(request.query.items()),
+            body=await request.read(),
+            content_type=request.headers.get("Content-Type", ""),
+            host=request.headers.get("Host", ""),
+        )
+        entry = self._matcher.answer(asked)
         if entry is None:
             self.unanswered.append(f"{request.method} {request.path_qs}")
-            return web.json_response({"error": "the recording has no such request"}, status=404)
+            self._missed()
+            return web.json_response({"error": "the recording has no answer to this request"}, status=404)
         self.answered += 1
+        self.asked.append((request.method, entry.path))
         response = web.Response(status=entry.status, body=entry.body)
         response.headers.popall("Content-Type", None)
         for name, value in entry.headers:
@@ -124,22 +88,29 @@ class Replay:
 def replaying(recording: Recording, *, lenient: bool = False) -> Iterator[Replay]:
     """Serve a recording on loopback; pass its `url` to `run` as `reroute`."""
     replay = Replay(recording, lenient=lenient)
-    loop = asyncio.new_event_loop()
-    app = web.Application(client_max_size=64 << 20)
+    app = web.Application(client_max_size=MAX_REQUEST)
     app.router.add_route("*", "/{tail:.*}", replay.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    with serving(app) as url:
+        replay.url = url
+        yield replay
+
+
+@contextmanager
+def serving(application: web.Application, host: str = "127.0.0.1") -> Iterator[str]:
+    """The application on a free port of this machine, in a thread of its own; gives its URL."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
     async def start() -> int:
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, host, 0).start()
         port: int = runner.addresses[0][1]
         return port
 
-    thread = threading.Thread(target=loop.run_forever, name="replay", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name="server", daemon=True)
     thread.start()
     try:
-        replay.url = f"http://127.0.0.1:{asyncio.run_coroutine_threadsafe(start(), loop).result(30)}"
-        yield replay
+        yield f"http://{host}:{asyncio.run_coroutine_threadsafe(start(), loop).result(30)}"
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)

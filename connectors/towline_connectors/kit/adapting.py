@@ -1,0 +1,230 @@
+"""Fits a manifest to a recording of other traffic: its host, its page sizes, no credentials that nobody recorded."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from towline.api.connector import ConnectorSpec
+from towline_connectors.kit import dummies
+from towline_connectors.kit.har import Entry
+
+_REFERENCE = re.compile(r"\$\{[^}]*\}")
+Manifest = dict[str, Any]
+
+
+def url_templates(spec: ConnectorSpec) -> list[str]:
+    """Each address that the manifest names, as it stands there."""
+    if spec.http is None:
+        return []
+    base = spec.http.base_url.rstrip("/")
+    paths = list(_paths([stream.wire() for stream in spec.streams or []]))
+    if spec.health is not None:
+        paths.append(spec.health.request.path)
+    tokens = [url for url in _values(spec.http.wire(), "tokenURL") if isinstance(url, str)]
+    full = [path if "://" in path.partition("?")[0] else f"{base}/{path.lstrip('/')}" for path in paths]
+    return [base, *(url.partition("?")[0] for url in full), *tokens]
+
+
+def fitted(manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entry], *, lenient: bool) -> Manifest:
+    """The manifest as it is replayed. `manifest` stays as it is."""
+    made = deepcopy(manifest)
+    http = made.get("http")
+    if http is None:
+        return made
+    if not _logs_in(http, entries):
+        _without_credentials(made)
+    http["baseURL"] = _base(http["baseURL"], made, config, entries)
+    # Budgets spare the vendor. One request at a time, so that repeated ones come in a known order.
+    http["budgets"] = [{"name": "default", "concurrency": 1}]
+    http["retry"] = {**(http.get("retry") or {}), "maxElapsed": "7d"}  # no wait is too long: none is waited for
+    for stream in made.get("streams") or []:
+        stream.pop("budget", None)
+        if lenient:
+            _as_large_as_recorded(stream, entries)
+    return made
+
+
+def token_path(path: str, entries: Iterable[Entry]) -> str | None:
+    """The recorded path of a token request: the same, or the same below another tenant."""
+    tail = path.strip("/").split("/")[-2:]
+    for entry in entries:
+        if entry.method == "POST" and (entry.path == path or entry.path.strip("/").split("/")[-2:] == tail):
+            return entry.path
+    return None
+
+
+def _logs_in(http: Manifest, entries: Sequence[Entry]) -> bool:
+    """Whether the recording shows how credentials become a token, or how they are refused."""
+    url = (http.get("auth") or {}).get("tokenURL")
+    if not isinstance(url, str):
+        return False
+    path = urlsplit(_REFERENCE.sub("x", url)).path
+    recorded = token_path(path, entries)
+    answers = [entry for entry in entries if entry.method == "POST" and entry.path == recorded]
+    return any(entry.status >= 400 or _token(entry.body) for entry in answers)
+
+
+def _token(body: bytes) -> bool:
+    found = _document(body)
+    return isinstance(found, dict) and isinstance(found.get("access_token"), str) and bool(found["access_token"])
+
+
+def _without_credentials(manifest: Manifest) -> None:
+    """Nothing in a recording checks them, and log-ins, signatures and keys would need real ones."""
+    http = manifest["http"]
+    for name in ("auth", "auths", "tls"):
+        http.pop(name, None)
+    parts = [*(manifest.get("streams") or []), manifest.get("health") or {}]
+    for request in _requests(parts):
+        request.pop("auth", None)
+
+
+def _requests(value: Any) -> Iterator[Manifest]:
+    if isinstance(value, dict):
+        if "path" in value and isinstance(value["path"], str):
+            yield value
+        for member in value.values():
+            yield from _requests(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _requests(member)
+
+
+def _paths(value: Any) -> Iterator[str]:
+    for request in _requests(value):
+        if "/" in request["path"]:
+            yield request["path"]
+
+
+def _values(value: Any, name: str) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, member in value.items():
+            if key == name:
+                yield member
+            yield from _values(member, name)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _values(member, name)
+
+
+def filled(template: str, config: Mapping[str, Any]) -> str:
+    """A template with the settings in it; other references become x."""
+
+    def value(match: re.Match[str]) -> str:
+        kind, _, name = match[0][2:-1].strip().partition(".")
+        return str(config.get(name, "")) if kind == "config" else "x"
+
+    return _REFERENCE.sub(value, template)
+
+
+def _base(template: str, manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+    """The base URL at the host that most of the connector's paths were recorded from, so that links in the answers
+    lead to the same host as the requests."""
+    base = urlsplit(filled(template, config))
+    prefix = base.path.rstrip("/")
+    patterns = [_pattern(f"{prefix}/{_filled_path(path, config)}") for path in _paths(manifest.get("streams"))]
+    counted: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        if any(pattern.fullmatch(entry.path) for pattern in patterns):
+            counted[entry.scheme, entry.netloc] += 1
+    if not counted:
+        return template
+    scheme, netloc = max(counted, key=lambda place: counted[place])
+    return f"{scheme}://{netloc}{prefix}"
+
+
+def _filled_path(path: str, config: Mapping[str, Any]) -> str:
+    found = re.sub(r"\$\{\s*config\.(\w+)\s*\}", lambda match: str(config.get(match[1], match[0])), path)
+    return found.partition("?")[0].lstrip("/")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile("".join("[^/]+" if n % 2 else re.escape(p) for n, p in enumerate(_split(path))))
+
+
+def _split(path: str) -> list[str]:
+    return re.split(f"({_REFERENCE.pattern})", path)
+
+
+def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
+    """Ask for as much at once as the recording did: then a short page ends where the recording ends, and an answer
+    about some ids is about those that were asked for. Time is not cut into spans."""
+    for partition in stream.get("partitions") or []:
+        for name in ("step", "smallest", "cap", "count"):
+            partition.pop(name, None)
+    stream.pop("concurrency", None)
+    recorded = _recorded(stream.get("request") or {}, entries)
+    paging = stream.get("paginate") or {}
+    size = next((found for entry in recorded if (found := _page_size(paging, entry))), None)
+    if size:
+        paging["size"] = size
+    asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
+    asked += [(partition, stream.get("request")) for partition in stream.get("partitions") or []]
+    for holder, request in asked:
+        if holder and request and (holder.get("batch", 100 if "request" in holder else 1)) > 1:
+            most = max((_ids(entry) for entry in _recorded(request, entries)), default=0)
+            if most:
+                holder["batch"] = most
+
+
+def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
+    """The exchanges of a request of the manifest, whatever its host."""
+    if "path" not in request:
+        return []
+    ending = re.compile(_pattern("/" + request["path"].partition("?")[0].lstrip("/")).pattern + r"\Z")
+    return [entry for entry in entries if ending.search(entry.path)]
+
+
+def _page_size(paging: Manifest, entry: Entry) -> int | None:
+    parameters = {**_leaves(_document(entry.sent)), **dict(entry.form), **dict(entry.query)}
+    limit, begin, end = (parameters.get(paging.get(name) or "") for name in ("limit", "offset", "end"))
+    try:
+        if paging.get("limit"):
+            return int(limit) if limit is not None and int(limit) > 0 else None
+        return int(end) - int(begin) if begin is not None and end is not None and int(end) > int(begin) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _ids(entry: Entry) -> int:
+    """How many things a request asks about: the longest list in it."""
+    repeated = Counter(name for name, _value in (*entry.query, *entry.form))
+    lists = [len(value) for value in _leaves(_document(entry.sent)).values() if isinstance(value, list)]
+    return max([*repeated.values(), *lists, 0]) if (repeated or lists) else 0
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """Values of a body by dotted names."""
+    if not isinstance(value, dict):
+        return {place: value} if place else {}
+    found: dict[str, Any] = {}
+    for key, member in value.items():
+        found |= _leaves(member, f"{place}.{key}" if place else str(key))
+    return found
+
+
+def needed(spec: ConnectorSpec, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """What the recording tells about settings: hosts, tenants, the address of a file."""
+    guesses = dummies.guessed(url_templates(spec), [entry.url for entry in entries])
+    files = getattr(spec, "files", None)
+    if files is not None:
+        documents = [entry.url for entry in entries if entry.method == "GET" and entry.status == 200]
+        for _place, text in dummies.texts(files.wire()):
+            for kind, key, _member in dummies.references(text):
+                if kind == "config" and "url" in key.lower():
+                    guesses.setdefault(key, []).extend(documents)
+    return guesses

@@ -1,0 +1,142 @@
+"""Reads HAR 1.2 files: recorded requests with their answers, whatever tool recorded them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+MAX_BYTES = 512 << 20  # of one file
+Pairs = tuple[tuple[str, str], ...]
+# Of the connection that was recorded, or no longer true once the body is decoded.
+_DROPPED = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date", "server"}
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One exchange. `path` is decoded; `query` and `form` keep their order and repetitions."""
+
+    method: str
+    scheme: str
+    netloc: str
+    path: str
+    query: Pairs
+    form: Pairs
+    sent: bytes  # body of the request; empty for a form
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    time: str | None  # when it began, ISO 8601
+
+    @property
+    def host(self) -> str:
+        return urlsplit(f"//{self.netloc}").hostname or ""
+
+    @property
+    def url(self) -> str:
+        """Without its query."""
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+
+def load(*files: Path | str) -> list[Entry]:
+    """The answered exchanges of the files, in their order. ValueError: a file is no HAR, with the place in it."""
+    found: list[Entry] = []
+    for file in files:
+        path = Path(file)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise ValueError(f"{file} is larger than {MAX_BYTES >> 20} MiB")
+            content = json.loads(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read: {error.strerror or type(error).__name__}") from None
+        except RecursionError:
+            raise ValueError(f"{file} is no HAR file: it is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(error.args[0] if "MiB" in str(error) else f"{file} is no HAR file: no JSON") from None
+        log = content.get("log") if isinstance(content, dict) else None
+        entries = log.get("entries") if isinstance(log, dict) else None
+        if not isinstance(entries, list):
+            raise ValueError(f"{file} is no HAR file: it has no log.entries")
+        for number, item in enumerate(entries):
+            try:
+                entry = _entry(item)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "it has a wrong form"
+                raise ValueError(f"{file} is no HAR file: log.entries[{number}]: {what}") from None
+            # 0: the request was given up; 304: the answer was in a cache, and is not in the file.
+            if entry.status not in (0, 304):
+                found.append(entry)
+    return found
+
+
+def began(entries: Iterable[Entry]) -> datetime | None:
+    """When the recording was made, if it says so."""
+    for entry in entries:
+        if entry.time:
+            try:
+                moment = datetime.fromisoformat(entry.time.replace("Z", "+00:00"))
+            except ValueError:
+                continue
+            return moment if moment.tzinfo else None
+    return None
+
+
+def _entry(item: dict[str, Any]) -> Entry:
+    request, response = item["request"], item["response"]
+    url = urlsplit(request["url"])
+    query = parse_qsl(url.query, keep_blank_values=True)
+    if not url.query:
+        query = [(str(pair["name"]), str(pair.get("value", ""))) for pair in request.get("queryString") or []]
+    form, sent = _sent(request.get("postData") or {})
+    headers = [(str(h["name"]).lower(), str(h["value"])) for h in response.get("headers") or []]
+    started = item.get("startedDateTime")
+    return Entry(
+        method=request["method"].upper(),
+        scheme=url.scheme or "https",
+        netloc=url.netloc.rpartition("@")[2],
+        path=unquote(url.path) or "/",
+        query=tuple(query),
+        form=tuple(form),
+        sent=sent,
+        status=int(response["status"]),
+        headers=tuple((name, value) for name, value in headers if not name.startswith(":") and name not in _DROPPED),
+        body=_body(response.get("content") or {}),
+        time=started if isinstance(started, str) else None,
+    )
+
+
+def _sent(post: dict[str, Any]) -> tuple[list[tuple[str, str]], bytes]:
+    """The pairs of a form, or the body of another kind."""
+    text = post.get("text") or ""
+    body = _decoded(text) if post.get("encoding") == "base64" else text.encode()
+    if str(post.get("mimeType") or "").partition(";")[0].strip().lower() != _FORM:
+        return [], body
+    if post.get("params"):
+        return [(str(pair["name"]), str(pair.get("value", ""))) for pair in post["params"]], b""
+    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True), b""
+
+
+def _body(content: dict[str, Any]) -> bytes:
+    text = content.get("text") or ""
+    body = _decoded(text) if content.get("encoding") == "base64" else text.encode("utf-8", "surrogatepass")
+    # Some recorders keep what came over the wire. A file that is gzip by itself is not called text or JSON.
+    kind = str(content.get("mimeType") or "").partition(";")[0]
+    if body[:2] == b"\x1f\x8b" and (kind.startswith("text/") or kind.endswith(("json", "xml", "csv"))):
+        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        body = inflater.decompress(body, MAX_BYTES)
+    return body
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except binascii.Error:
+        raise ValueError("base64") from None

@@ -1,0 +1,168 @@
+"""Which recorded answer fits a request.
+
+Method and path have to be equal. Strictly, the query has to be equal too. Leniently, parameters that the recording
+lacks do not count, and others may differ (page sizes, times): of the answers that fit best each is given once, in
+their order; a request that comes again word by word after that gets the last one again. What was answered for one
+stream answers another one only if it is a GET and no parameter differs: a search or a job for other things would
+otherwise bring the same records again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from towline_connectors.kit.har import Entry
+
+_NUMBER_OR_TIME = re.compile(r"-?[0-9.]+|.*\d{4}-?\d\d-?\d\d.*", re.DOTALL)
+_ROOT_FIELD = re.compile(r"\{\s*(?:[A-Za-z_]\w*\s*:\s*)?([A-Za-z_]\w*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it came in."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str = ""
+    host: str = ""
+
+    @property
+    def form(self) -> bool:
+        return self.content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
+
+    def parameters(self) -> Counter[tuple[str, str]]:
+        pairs = Counter(self.query)
+        if self.form:
+            pairs.update(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
+        return pairs
+
+
+class Matcher:
+    """The answers of one recording."""
+
+    def __init__(self, entries: Iterable[Entry], *, lenient: bool) -> None:
+        self._entries = list(entries)
+        self._lenient = lenient
+        self._used: set[int] = set()
+        self._earlier: set[int] = set()  # given to other streams
+        self._last: dict[tuple[Any, ...], int] = {}
+
+    def next_stream(self) -> None:
+        self._earlier |= self._used
+        self._used.clear()
+
+    def answer(self, asked: Asked) -> Entry | None:
+        """None: the recording has no answer to this."""
+        same = [
+            number
+            for number, entry in enumerate(self._entries)
+            if entry.method == asked.method and entry.path == unquote(asked.path) and _same_operation(entry, asked)
+        ]
+        parameters = asked.parameters()
+        word_by_word = (asked.method, asked.path, frozenset(parameters.items()), b"" if asked.form else asked.body)
+        found = self._fresh(same, asked, parameters, known=word_by_word in self._last)
+        if found is None:
+            found = self._last.get(word_by_word)
+        if found is None:
+            return None
+        self._used.add(found)
+        self._last[word_by_word] = found
+        return self._entries[found]
+
+    def unused(self, method: str, path: str) -> int:
+        """How many answers to a method and path were never asked for."""
+        return sum(
+            entry.method == method and entry.path == path and number not in self._used | self._earlier
+            for number, entry in enumerate(self._entries)
+        )
+
+    def _fresh(self, same: list[int], asked: Asked, parameters: Counter[tuple[str, str]], *, known: bool) -> int | None:
+        """The best answer that was not given yet."""
+        names = {name for name, _value in parameters}
+        best: tuple[Any, ...] | None = None
+        for number in same:
+            if number in self._used:
+                continue
+            entry = self._entries[number]
+            recorded = Counter(entry.query) + Counter(entry.form)
+            rest = recorded - parameters
+            if number in self._earlier and (asked.method != "GET" or rest):
+                continue
+            if not self._lenient:
+                if not asked.form and Counter(entry.query) != parameters:
+                    continue
+                differing = lacking = agreeing = 0
+            else:
+                differing = sum(count for (name, _v), count in rest.items() if name in names)
+                lacking = rest.total() - differing
+                agreeing = (recorded & parameters).total()
+                if rest and (known or self._another(same, rest, parameters)):
+                    continue
+            alike = _alike(entry.sent, asked.body) if asked.body and not asked.form else (0.0, 0)
+            rank = (-alike[0], differing, alike[1], -agreeing, lacking, entry.netloc != asked.host, number)
+            if best is None or rank < best:
+                best = rank
+        return None if best is None else int(best[-1])
+
+    def _another(self, same: list[int], rest: Counter[tuple[str, str]], asked: Counter[tuple[str, str]]) -> bool:
+        """Whether a parameter tells that the answer is about another thing: it names an id, of which the recording
+        has several. Numbers and times may differ: sizes, offsets, windows."""
+        wanted = dict(asked)
+        for name, value in rest:
+            given = next((v for n, v in wanted if n == name), None)
+            if given is None or _NUMBER_OR_TIME.fullmatch(value) or _NUMBER_OR_TIME.fullmatch(given):
+                continue
+            values = {v for n in same for key, v in (*self._entries[n].query, *self._entries[n].form) if key == name}
+            if len(values) > 1 and not re.search(r"[\s<>=^,:]", value + given):
+                return True
+        return False
+
+
+def _json(body: bytes) -> Any:
+    if body[:1] not in (b"{", b"["):
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _operation(body: Any) -> str | None:
+    """What a GraphQL or JSON-RPC body asks for."""
+    if not isinstance(body, dict):
+        return None
+    if isinstance(body.get("query"), str) and (found := _ROOT_FIELD.search(body["query"])):
+        return found[1]
+    return body["method"] if isinstance(body.get("method"), str) and "jsonrpc" in body else None
+
+
+def _same_operation(entry: Entry, asked: Asked) -> bool:
+    recorded, wanted = _operation(_json(entry.sent)), _operation(_json(asked.body))
+    return recorded is None or wanted is None or recorded == wanted
+
+
+def _alike(recorded: bytes, asked: bytes) -> tuple[float, int]:
+    """How much of the structure of two JSON bodies is common (0 to 1), and how many values differ."""
+    one, other = _json(recorded), _json(asked)
+    if one is None or other is None:
+        return 0.0, 0
+    left, right = dict(_leaves(one)), dict(_leaves(other))
+    both = left.keys() & right.keys()
+    share = len(both) / max(1, len(left.keys() | right.keys()))
+    return round(share, 2), sum(left[key] != right[key] for key in both)
+
+
+def _leaves(value: Any, place: str = "", depth: int = 0) -> Iterable[tuple[str, Any]]:
+    if depth < 20 and isinstance(value, dict):
+        for key, member in value.items():
+            yield from _leaves(member, f"{place}.{key}", depth + 1)
+    else:
+        yield place, json.dumps(value, sort_keys=True, default=str)

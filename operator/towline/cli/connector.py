@@ -1,0 +1,19 @@
+"""`towline connector`: the tools of who writes a connector."""
+
+from __future__ import annotations
+
+import click
+
+from towline.cli.lazy import LazyGroup, Verb
+
+VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
+    (
+        "Prove",
+        (Verb("replay", "towline.cli.connector_replay", "Run it against recorded traffic (HAR)."),),
+    ),
+)
+
+
+@click.group(cls=LazyGroup, sections=VERBS)
+def connector() -> None:
+    """Write connectors and prove them."""

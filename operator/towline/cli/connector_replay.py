@@ -1,0 +1,113 @@
+"""`towline connector replay`: a connector against recorded traffic, its entities on standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from towline.cli.errors import FAILED, CliError
+from towline.cli.output import number, program, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from towline_connectors.kit.replayer import StreamOutcome
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--har", "files", multiple=True, required=True, metavar="FILE", help="The recording, HAR 1.2. Repeatable."
+)
+@click.option(
+    "--config", "given", multiple=True, metavar="KEY=VALUE", help="A setting. Others come from the recording."
+)
+@click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
+@click.option("--lenient", is_flag=True, help="Query parameters may differ; repeated requests are answered in order.")
+def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: tuple[str, ...], lenient: bool) -> None:
+    """Answer the requests of connector NAME from a HAR file and print what becomes of the answers, a JSON object a
+    line. NAME is a bundled connector, or the path of a manifest.
+
+    Needs neither credentials nor network: the recording stands in for every host, and nothing is waited for. Fails
+    when a stream fails or asks for what the recording does not have.
+    """
+    from towline.cli.connector_files import find, quiet, settings
+    from towline_connectors.kit.replay import Recording
+    from towline_connectors.kit.replayer import prepared
+    from towline_connectors.kit.replayer import replay as outcomes
+
+    connector = find(name).connector()
+    known = [stream.name for stream in connector.spec.streams or [] if stream.emit]  # others are only parents
+    for stream in streams:
+        if stream not in known:
+            raise CliError(f'--stream: there is no stream "{stream}"; there are {", ".join(known) or "none"}.')
+    if connector.spec.ldap is not None or connector.spec.entrypoint is not None:
+        raise CliError(f"{connector.spec.title} is not read over HTTP, so no HAR file can hold its traffic.")
+    own = settings(connector, given, "--config")
+    try:
+        recording = Recording.load(*files)
+        if not recording.entries:
+            raise CliError(f"{', '.join(files)} holds no answered request.")
+        config = prepared(connector.spec, recording, own)
+    except CliError:
+        raise
+    except ValueError as error:
+        text = str(error)
+        if text in ((connector.spec.config_schema or {}).get("properties") or {}):
+            raise CliError(f'Nothing made up fits the setting "{text}".', f"Give it: --config {text}=VALUE") from None
+        raise CliError(f"{text}.") from None
+    asked = [stream for stream in known if not streams or stream in streams]
+    quiet()
+    ended = []
+    for outcome in outcomes(
+        str(connector.metadata.get("name") or name),
+        connector.spec,
+        recording,
+        config=config,
+        streams=asked,
+        lenient=lenient,
+    ):
+        _print(outcome)
+        ended.append(outcome)
+    _summarise(ended, lenient)
+    if not all(outcome.good for outcome in ended):
+        raise click.exceptions.Exit(FAILED)
+
+
+def _print(outcome: StreamOutcome) -> None:
+    import orjson
+
+    for record in outcome.records:
+        sys.stdout.buffer.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def _summarise(ended: Sequence[StreamOutcome], lenient: bool) -> None:
+    width = max((len(outcome.name) for outcome in ended), default=0)
+    for outcome in ended:
+        title = outcome.name.ljust(width)
+        skipped = next((each.skipped for each in outcome.result.streams if each.skipped), None)
+        if not outcome.good:
+            say("✗", f"{title}  {outcome.problem.rstrip('.')}.")
+        elif skipped:
+            say("!", f"{title}  left out: {skipped}")
+        else:
+            read = sum(stream.read for stream in outcome.result.streams)
+            rejected = f"  {outcome.rejected} rejected" if outcome.rejected else ""
+            say("✔", f"{title}  {number(read)} records read  {number(len(outcome.records))} entities{rejected}")
+        for (method, path), count in outcome.left.items() if outcome.good else ():
+            say(" ", f"{' ' * width}  {count} recorded answers of {method} {path} were not asked for")
+    good = [outcome.name for outcome in ended if outcome.good]
+    bad = [outcome for outcome in ended if not outcome.good]
+    total = sum(len(outcome.records) for outcome in ended)
+    if not bad:
+        say("✔", f"{number(total)} entities from {len(good)} stream{'s' if len(good) != 1 else ''}.")
+        return
+    say("✗", f"{len(bad)} of {len(ended)} streams failed.")
+    if not lenient and any(outcome.unanswered for outcome in bad):
+        say(" ", "The recording was made by another client? With --lenient query parameters may differ.")
+    if good:
+        options = " ".join(f"--stream {stream}" for stream in good)
+        say("►", f"What the recording covers: {program()} connector replay … {options}")

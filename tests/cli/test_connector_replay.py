@@ -1,0 +1,164 @@
+"""`towline connector replay`: a connector against a recording, as its author runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Towline
+
+ROOT = Path(os.environ.get("TOWLINE_RECORDINGS") or Path(__file__).parents[3] / "shared" / "recordings")
+recorded = pytest.mark.skipif(not ROOT.is_dir(), reason="no recorded traffic: set TOWLINE_RECORDINGS")
+
+MANIFEST = """\
+apiVersion: towline.dev/v1alpha1
+kind: Connector
+metadata: {name: acme}
+spec:
+  title: Acme
+  version: 1.0.0
+  category: Other
+  capabilities: [Pull]
+  credentials: [{key: client_id}, {key: client_secret}]
+  configSchema:
+    type: object
+    required: [host, tenant]
+    properties: {host: {type: string}, tenant: {type: string, pattern: "^[0-9a-f]{8}$"}, kind: {type: string}}
+  egress: ["${config.host}", login.acme.example]
+  http:
+    baseURL: https://${config.host}/api
+    auth: {kind: OAuth2ClientCredentials, tokenURL: "https://login.acme.example/${config.tenant}/oauth2/token"}
+  streams:
+  - name: users
+    request: {path: "/${config.tenant}/users"}
+    records: "=items"
+    paginate: {kind: NextURL, from: "=next"}
+    sync: {mode: Full}
+    emit: [{entity: user, key: "=id", fields: {name: "=name", email_addr: "=mail"}}]
+  - name: groups
+    request: {path: "/${config.tenant}/groups", query: {kind: "=config.kind"}}
+    records: "=items"
+    paginate: {kind: Offset, offset: at, limit: size, size: 1000}
+    sync: {mode: Full}
+    emit: [{entity: group, key: "=id", fields: {name: "=name"}}]
+"""
+BASE = "https://eu7.acme.example/api/12ab34cd"
+
+
+def exchange(url: str, answer: Any, method: str = "GET", status: int = 200, **headers: str) -> dict[str, Any]:
+    return {
+        "startedDateTime": "2026-01-01T00:00:00Z",
+        "request": {"method": method, "url": url, "headers": []},
+        "response": {
+            "status": status,
+            "headers": [{"name": name.replace("_", "-"), "value": value} for name, value in headers.items()],
+            "content": {"mimeType": "application/json", "text": json.dumps(answer)},
+        },
+    }
+
+
+USERS = [
+    exchange(f"{BASE}/users", {"items": [], "error": "slow down"}, status=429, retry_after="3600"),
+    exchange(f"{BASE}/users", {"items": [{"id": "1", "name": "ann"}], "next": f"{BASE}/users?cursor=b"}),
+    exchange(f"{BASE}/users?cursor=b", {"items": [{"id": "2", "name": "bob", "mail": "b@acme.example"}]}),
+]
+GROUPS = [
+    exchange(f"{BASE}/groups?at={at}&size=2", {"items": [{"id": str(n), "name": f"g{n}"} for n in found]})
+    for at, found in ((0, [1, 2]), (2, [3]))
+]
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> Path:
+    (tmp_path / "acme.yaml").write_text(MANIFEST)
+    return tmp_path
+
+
+def har(folder: Path, *exchanges: dict[str, Any]) -> str:
+    (folder / "acme.har").write_text(json.dumps({"log": {"entries": list(exchanges)}}))
+    return "acme.har"
+
+
+def lines(stdout: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stdout.splitlines()]
+
+
+def test_a_manifest_and_a_recording_are_all_it_takes(towline: Towline, acme: Path) -> None:
+    done = towline("connector", "replay", "acme.yaml", "--har", har(acme, *USERS, *GROUPS), "--lenient")
+    assert done.returncode == 0, done.stderr
+    found = lines(done.stdout)
+    assert found[:2] == [
+        {"entity": "user", "stream": "users", "source_key": "1", "name": "ann", "email_addr": None},
+        {"entity": "user", "stream": "users", "source_key": "2", "name": "bob", "email_addr": "b@acme.example"},
+    ]
+    assert [(each["stream"], each["source_key"]) for each in found[2:]] == [("groups", key) for key in "123"]
+    assert "5 entities from 2 streams" in done.stderr
+
+
+def test_strictly_another_page_size_is_another_request(towline: Towline, acme: Path) -> None:
+    done = towline("connector", "replay", "acme.yaml", "--har", har(acme, *USERS, *GROUPS))
+    assert done.returncode == 1
+    assert len(lines(done.stdout)) == 2
+    assert "groups  the recording has no answer to GET /api/12ab34cd/groups?" in done.stderr
+    assert "--lenient" in done.stderr
+
+
+def test_a_stream_that_the_recording_lacks_fails_unless_others_are_chosen(towline: Towline, acme: Path) -> None:
+    file = har(acme, *USERS)
+    done = towline("connector", "replay", "acme.yaml", "--har", file, "--lenient")
+    assert done.returncode == 1
+    assert "replay … --stream users" in done.stderr
+    assert towline("connector", "replay", "acme.yaml", "--har", file, "--stream", "users").returncode == 0
+
+
+def test_a_refused_token_fails_as_it_did_when_it_was_recorded(towline: Towline, acme: Path) -> None:
+    refused = exchange("https://login.acme.example/9999/oauth2/token", {"error": "invalid_client"}, "POST", 401)
+    done = towline("connector", "replay", "acme.yaml", "--har", har(acme, refused, *USERS), "--stream", "users")
+    assert done.returncode == 1
+    assert "CredentialsRejected" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["acme.yaml", "--har", "none.har"], "none.har cannot be read: No such file or directory"),
+        (["acme.yaml", "--har", "acme.yaml"], "acme.yaml is no HAR file: no JSON"),
+        (["acme.yaml", "--har", "a.har", "--stream", "x"], 'there is no stream "x"; there are users, groups'),
+        (["acme.yaml", "--har", "a.har", "--config", "x=1"], 'there is no setting "x"; there are host, tenant, kind'),
+        (["nobody", "--har", "a.har"], 'There is no connector "nobody"'),
+        (["openldap", "--har", "a.har"], "is not read over HTTP"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(towline: Towline, acme: Path, arguments: list[str], message: str) -> None:
+    done = towline("connector", "replay", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("name", "file", "streams", "counts"),
+    [
+        ("tenable-io", "assets-export", ["assets"], {"asset": 4}),
+        (
+            "tenable-io",
+            "vulnerabilities-export",
+            ["vulnerabilities"],
+            {"vulnerability": 58, "asset_vulnerability": 103},
+        ),
+        ("servicenow", "incidents", ["users", "incidents"], {"user": 626, "incident": 67}),
+    ],
+)
+def test_recorded_tenants_give_their_entities(
+    towline: Towline, name: str, file: str, streams: list[str], counts: dict[str, int]
+) -> None:
+    chosen = [part for stream in streams for part in ("--stream", stream)]
+    done = towline("connector", "replay", name, "--har", str(ROOT / name / f"{file}.har"), "--lenient", *chosen)
+    assert done.returncode == 0, done.stderr
+    found = [each["entity"] for each in lines(done.stdout)]
+    assert {entity: found.count(entity) for entity in dict.fromkeys(found)} == counts
