@@ -19,6 +19,7 @@ CREDENTIALS_PATH = "/run/towline/credentials"  # one file per credential key of 
 DESTINATION_PATH = "/run/towline/destination"  # file `url`, when the destination comes from a Secret
 CA_BUNDLE_PATH = "/run/towline/ca/ca.crt"
 PROXY_PATH = "/run/towline/proxy/proxy_url"
+REPORTS_PATH = "/run/towline/reports"  # a claim with reports, where the connector reads files
 DATA_PATH = "/var/lib/towline"  # the volume of the SQLite destination
 TERMINATION_LOG_PATH = "/dev/termination-log"
 MAX_RESULT_BYTES = 3500  # the kubelet cuts a termination message at 4,096 bytes

@@ -214,6 +214,20 @@ def get(container: Any, key: Any, fallback: Any = None) -> Any:
     return fallback if found is None else found
 
 
+def nested(container: Any, *names: Any) -> list[dict[str, Any]] | None:
+    """Each innermost item below the named members, together with what it lies in: nested(@, 'a', 'b') gives
+    {a: …, b: …} for each item of each a's b. Lists are gone through, null members left out."""
+    found: list[tuple[Any, dict[str, Any]]] = [(container, {})]
+    for name in names:
+        deeper: list[tuple[Any, dict[str, Any]]] = []
+        for holder, above in found:
+            members = holder.get(str(name)) if isinstance(holder, dict) else None
+            items = members if isinstance(members, list) else [members]
+            deeper += [(item, {**above, str(name): item}) for item in items if item is not None]
+        found = deeper
+    return [path for _, path in found] or None
+
+
 def default(value: Any, fallback: Any) -> Any:
     """`fallback` for null and empty text; unlike || it keeps false and empty lists."""
     return fallback if value is None or value == "" else value
@@ -253,6 +267,22 @@ def multiply(value: Any, factor: Any) -> float | None:
     return None if left is None or right is None else left * right
 
 
+def collect(value: Any, name: Any) -> list[Any] | None:
+    """All members of that name at any depth, in their order: the texts of a rich text document, for instance."""
+    found: list[Any] = []
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, list):
+            left.extend(reversed(each))
+        elif isinstance(each, dict):
+            member = each.get(str(name))
+            if member is not None and not isinstance(member, (dict, list)):
+                found.append(member)
+            left.extend(reversed([v for v in each.values() if isinstance(v, (dict, list))]))
+    return found or None
+
+
 Function = tuple[Callable[..., Any], int, int | None]
 
 FUNCTIONS: dict[str, Function] = {
@@ -280,6 +310,7 @@ FUNCTIONS: dict[str, Function] = {
     "substring": (substring, 2, 3),
     "match": (match, 2, 2),
     "get": (get, 2, 3),
+    "nested": (nested, 2, None),
     "default": (default, 2, 2),
     "contains": (contains, 2, 2),
     "starts_with": (starts_with, 2, 2),
@@ -287,4 +318,5 @@ FUNCTIONS: dict[str, Function] = {
     "join": (join, 2, 2),
     "length": (length, 1, 1),
     "multiply": (multiply, 2, 2),
+    "collect": (collect, 2, 2),
 }

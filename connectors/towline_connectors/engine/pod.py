@@ -177,6 +177,7 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
         stop=stop,
         ca_bundle=str(bundle) if bundle.is_file() else None,
         proxy=proxy.read_text("utf-8").strip() if proxy.is_file() else None,
+        files_root=str(paths.at(contract.REPORTS_PATH)),
         apart=worthwhile(),
     )
 
