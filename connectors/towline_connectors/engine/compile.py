@@ -5,7 +5,7 @@ Errors name the place in the manifest and what to write instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Emit, Stream
 from towline.contract import Plan, StreamPlan
 from towline_connectors import entities
-from towline_connectors.engine import expressions, interpolate, mapping
+from towline_connectors.engine import check, expressions, mapping
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
 from towline_connectors.engine.expressions import ExpressionError, Node
 from towline_connectors.engine.mapping import EmitMap, StreamMap
@@ -71,16 +71,30 @@ def compile_plan(plan: Plan) -> Compiled:
                 f"Connector {plan.connector} has no stream {wanted.name}; it has {', '.join(sorted(known)) or 'none'}."
             )
     plans = {wanted.name: wanted for wanted in plan.streams}
-    _check_requests(spec)
+    _refuse(check.problems(spec))
     streams = [compile_stream(known[name], plans[name], plan) for name in known if name in plans]
     return Compiled(spec, tuple(streams))
 
 
 def check_manifest(spec: ConnectorSpec) -> None:
     """Parse everything in a Connector. Raises InvalidManifest at the first mistake."""
-    _check_requests(spec)
+    _refuse(manifest_problems(spec))
+
+
+def manifest_problems(spec: ConnectorSpec) -> list[str]:
+    """Every mistake in a Connector of the right shape: its place and what to write instead."""
+    found = check.problems(spec)
     for stream in spec.streams or []:
-        _compile(stream, {}, None)
+        try:
+            _compile(stream, {}, None)
+        except InvalidManifest as error:
+            found.append(error.message)
+    return found
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise InvalidManifest(problems[0])
 
 
 def compile_stream(stream: Stream, own: StreamPlan, plan: Plan) -> CompiledStream:
@@ -110,7 +124,7 @@ def _at(place: str, parse: Callable[[], T]) -> T:
     try:
         return parse()
     except ExpressionError as error:
-        raise InvalidManifest(f"{place}: {error}.") from None
+        raise InvalidManifest(f"{place}{error.where}: {error}.") from None
 
 
 def _entity(stream: Stream, emit: Emit) -> entities.Entity:
@@ -161,44 +175,3 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
         cursor_kind=kind,
         ascending=sync.order == "Ascending",
     )
-
-
-def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, dict):
-        for key, member in value.items():
-            yield from _strings(member, f"{place}.{key}")
-    elif isinstance(value, list):
-        for number, member in enumerate(value):
-            name = member.get("name") if isinstance(member, dict) else None
-            yield from _strings(member, f"{place}[{name or number}]")
-
-
-def _check_requests(spec: ConnectorSpec) -> None:
-    """All `${…}` and `=…` outside of emit, which has scopes of its own."""
-    parts: dict[str, Any] = {"http": spec.http, "ldap": spec.ldap, "health": spec.health}
-    for name, part in parts.items():
-        if part is not None:
-            _check_strings(part.wire(), name, spec)
-    for stream in spec.streams or []:
-        body = stream.wire()
-        body.pop("emit")
-        body.pop("sync")
-        body.pop("description", None)
-        _check_strings(body, f"streams[{stream.name}]", spec)
-
-
-def _check_strings(value: Any, place: str, spec: ConnectorSpec) -> None:
-    keys = {credential.key for credential in spec.credentials or []}
-    options = set((spec.config_schema or {}).get("properties", {}))
-    for where, text in _strings(value, place):
-        if text.startswith("="):
-            _at(where, partial(expressions.parse, text))
-            continue
-        for name in _at(where, partial(interpolate.references, text)):
-            root, _, key = name.partition(".")
-            if root == "secret" and key not in keys:
-                raise InvalidManifest(f"{where}: ${{{name}}} is no key in credentials; add it there.")
-            if root == "config" and key not in options:
-                raise InvalidManifest(f"{where}: ${{{name}}} is no property in configSchema; add it there.")

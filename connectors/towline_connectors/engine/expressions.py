@@ -27,7 +27,11 @@ _NUMBERS = (int, float)
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be used; the text says what is wrong with it."""
+    """An expression that cannot be used; the text says what is wrong with it, `where` at which place below."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
 
 
 class _Functions(Functions):

@@ -59,10 +59,15 @@ def convert(field: Field, value: Any) -> Any:
 
 
 def parse_field(field: Field, given: Any) -> FieldMap:
-    """A field as a manifest gives it: "=expression", a constant, {from, map, default}, {ref, key} or {value}.
+    """A field as a manifest gives it: "=expression", a number, {from, map, default}, {ref, key} or {value}.
 
     Raises ExpressionError with what to write instead."""
-    if isinstance(given, str) and given.startswith("="):
+    if isinstance(given, str):
+        if not given.startswith("="):
+            raise ExpressionError(
+                f"`{given}` is neither an expression nor a constant; write ={given} to read it from"
+                f" the record, or {{value: {given}}} for the text itself"
+            )
         return FieldMap(field, expressions.parse(given))
     if not isinstance(given, dict):
         return FieldMap(field, default=convert(field, given))

@@ -22,7 +22,7 @@ from towline_connectors.engine.values import Mismatch
 
 _REFERENCE = re.compile(r"\$\{([^{}]*)\}")
 _NAME = re.compile(r"^(?P<root>[a-z]+)(?:\.(?P<key>[A-Za-z_][A-Za-z0-9_]*))?(?:\.(?P<member>[A-Za-z_][A-Za-z0-9_]*))?$")
-_BARE = ("part", "id")
+_BARE = ("part", "id", "body", "timestamp")
 NAMESPACES = ("config", "secret", "stream", "window", "job", "partition", "session", "part", "id")
 """What any request may refer to."""
 

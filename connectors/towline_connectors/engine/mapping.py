@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import orjson
@@ -21,6 +21,8 @@ from towline_connectors.engine.fields import FieldMap
 from towline_connectors.engine.values import Mismatch
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks.base import Replacement
+
+T = TypeVar("T")
 
 MAX_KEY = 1000  # characters; what a unique index of either destination holds with room to spare
 SEEN_ROWS = 20_000  # rows of each entity remembered, so that the same asset in each finding is written once
@@ -82,7 +84,9 @@ def parse_emit(emit: Emit, entity: Entity, override: dict[str, Any], *, keeps_ra
     for name in given:
         if name not in by_name:
             raise ExpressionError(f"fields: {entity.name} has no field {name}; it has {', '.join(sorted(by_name))}")
-    maps = {name: fields.parse_field(by_name[name], value) for name, value in given.items()}
+    maps = {
+        name: _at(f".fields.{name}", partial(fields.parse_field, by_name[name], value)) for name, value in given.items()
+    }
     group = None
     if emit.replace_within is not None:
         group = maps.get(emit.replace_within)
@@ -90,14 +94,21 @@ def parse_emit(emit: Emit, entity: Entity, override: dict[str, Any], *, keeps_ra
             raise ExpressionError(f"replaceWithin: {emit.replace_within} is no reference field among the fields")
     return EmitMap(
         entity=entity,
-        key=expressions.parse(emit.key),
+        key=_at(".key", partial(expressions.parse, emit.key)),
         columns=tuple(maps.get(f.name) for f in entity.fields),
-        for_each=expressions.parse(emit.for_each) if emit.for_each else None,
-        when=expressions.parse(emit.when) if emit.when else None,
+        for_each=_at(".forEach", partial(expressions.parse, emit.for_each)) if emit.for_each else None,
+        when=_at(".when", partial(expressions.parse, emit.when)) if emit.when else None,
         group=group,
         keeps_raw=keeps_raw,
         primary=primary,
     )
+
+
+def _at(where: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ExpressionError as error:
+        raise ExpressionError(str(error), where) from None
 
 
 _FIELD_ITEM: Node = {"type": "field", "children": [], "value": "item"}

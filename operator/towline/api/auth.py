@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from towline.api.base import OPAQUE, Duration, FreeForm, IntOrString, Model, Name63, Rule
+from towline.api.base import OPAQUE, Duration, Expression, FreeForm, IntOrString, Model, Name63, Rule
 
 Kind = Literal[
     "None", "Basic", "Bearer", "Header", "Query", "OAuth2ClientCredentials", "OAuth2Password", "OAuth2RefreshToken",
@@ -34,7 +34,9 @@ class Assertion(Model):
         default=None, description="The key's certificate in PEM form: its thumbprints become headers x5t and x5t#S256."
     )
     issuer: Template | None = Field(default=None, description="Claim iss. ${client.id} if left out.")
-    subject: Template | None = Field(default=None, description="Claim sub. With clientAuth Assertion the client's id if left out.")
+    subject: Template | None = Field(
+        default=None, description="Claim sub. With clientAuth Assertion the client's id if left out."
+    )
     audience: Template | None = Field(default=None, description="Claim aud. tokenURL if left out.")
     lifetime: Duration | None = Field(default=None, description="From iat to exp. 5m if left out.")
     claims: dict[str, FreeForm] | None = Field(
@@ -241,7 +243,7 @@ class AuthChoice(Model):
     """Another way to prove who asks."""
 
     name: Name63 = Field(description="Name; a request may ask for it in auth.")
-    when: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+    when: Expression | None = Field(
         default=None,
         description="Expression over config and secrets (the keys that the Secret holds). The first that is true takes"
         " the place of http.auth; left out, only requests that name it use it.",

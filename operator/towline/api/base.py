@@ -63,6 +63,9 @@ DURATION_PATTERN = forms.DURATION
 Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN)]
 Name253 = Annotated[str, Field(min_length=1, max_length=253)]
 Name63 = Annotated[str, Field(min_length=1, max_length=63)]
+EXPRESSION = "expression"
+"""Metadata of an annotation: the text is an expression, whether it begins with = or not."""
+Expression = Annotated[str, Field(min_length=1, max_length=1024), EXPRESSION]
 StreamName = Annotated[str, Field(min_length=1, max_length=63, pattern=forms.STREAM_NAME)]
 
 

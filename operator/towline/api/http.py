@@ -12,8 +12,8 @@ from pydantic import Field
 from towline.api import forms
 from towline.api.auth import Auth, AuthChoice, Tls
 from towline.api.base import OPAQUE, Duration, FreeForm, IntOrString, Model, Name63, Rule, listmap
+from towline.api.base import Expression as Expression
 
-Expression = Annotated[str, Field(min_length=1, max_length=1024)]
 Path = Annotated[str, Field(min_length=1, max_length=1024)]
 Status = Annotated[int, Field(ge=100, le=599)]
 Phase = Literal["Create", "Poll", "Fetch", "Cancel", "Token"]
@@ -55,9 +55,8 @@ class Budget(Model):
 
 
 class BodyMatch(Model):
-    path: str | None = Field(
+    path: Expression | None = Field(
         default=None,
-        max_length=512,
         description="Expression over the answer; left out, its whole text. Without contains and equals it has to be"
         " true.",
     )

@@ -86,7 +86,7 @@ class Action(Model):
         description="How to find out whether an earlier call was carried out.",
     )
     batch: int | None = Field(default=None, ge=1, le=10000, description="Items in one call; input.items has them.")
-    result: dict[str, Annotated[str, Field(max_length=512)]] | None = Field(
+    result: dict[str, Expression] | None = Field(
         default=None, max_length=16, description="What is kept of the answer: names and expressions."
     )
     await_: Await | None = Field(
@@ -186,7 +186,7 @@ class Handshake(Model):
 
 class Refetch(Model):
     stream: str = Field(max_length=512, description="Stream whose record is read anew, or an expression for its name.")
-    key: str = Field(max_length=512, description="Expression for the record's key.")
+    key: Expression = Field(description="Expression for the record's key.")
 
 
 class Webhook(Model):
@@ -194,8 +194,8 @@ class Webhook(Model):
     verify: Verify = Field(description="How deliveries are verified.")
     handshake: Handshake | None = Field(default=None, json_schema_extra={OPAQUE: True})
     when: Expression | None = Field(default=None, description="Deliveries that are not true here are dropped.")
-    dedupe: str | None = Field(
-        default=None, max_length=512, description="Expression for an id; a delivery with a known id is dropped."
+    dedupe: Expression | None = Field(
+        default=None, description="Expression for an id; a delivery with a known id is dropped."
     )
     items: Expression | None = Field(default=None, description="Expression for the list of records that it speaks of.")
     refetch: Refetch | None = Field(

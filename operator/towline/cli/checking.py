@@ -53,17 +53,12 @@ def check(documents: Sequence[Document]) -> list[Finding]:
 
 
 def _connector(connector: Connector, source: str) -> list[str]:
-    from towline_connectors.engine.compile import check_manifest
-    from towline_connectors.engine.errors import EngineError
+    from towline_connectors.engine.compile import manifest_problems
 
     problem = schema_problem(connector.spec.config_schema) if connector.spec.config_schema else ""
     if problem:
         return [f"{source}: spec.{problem}"]
-    try:
-        check_manifest(connector.spec)
-    except EngineError as error:
-        return [f"{source}: {error.message}"]
-    return []
+    return [f"{source}: {words}" for words in manifest_problems(connector.spec)]
 
 
 def _integration(integration: Integration, documents: Sequence[Document], finding: Finding) -> None:
