@@ -29,7 +29,7 @@ def manifests(
     spec: dict[str, Any] = {"connectorRef": {"name": connector_name}}
     if settings:
         spec["config"] = settings
-    if keys:
+    if any(not key.optional for key in keys):
         values = credentials or {key.key: f"your {(key.title or key.key).lower()}" for key in keys if not key.optional}
         metadata: dict[str, Any] = {"name": name}
         hosts = allowed_hosts if allowed_hosts is not None else ",".join(chosen_hosts(connector, settings))

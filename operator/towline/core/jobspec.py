@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from towline.contract import (
     PLAN_PATH,
     POD_UID_ENV,
     PROXY_PATH,
+    REPORTS_PATH,
     ExitCode,
     Plan,
 )
@@ -25,6 +27,7 @@ from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, M
 from towline.core.validate import View
 
 CONTAINER = "connector"
+REPORTS_CLAIM = "towline-reports"  # names of claims with reports begin so: their owner's consent
 GRACE_SECONDS = 60
 UNREACHABLE_SECONDS = 30
 _USER = 65532
@@ -209,8 +212,21 @@ def _volumes(
     if spec.proxy_secret_ref:
         items = (("proxy_url", PurePosixPath(PROXY_PATH).name),)
         mount("proxy", str(PurePosixPath(PROXY_PATH).parent), _secret(spec.proxy_secret_ref.name, items))
+    if reports := _reports_claim(view):
+        mount("reports", REPORTS_PATH, {"persistentVolumeClaim": {"claimName": reports, "readOnly": True}})
     mount("tmp", "/tmp", {"emptyDir": {}}, read_only=False)  # noqa: S108  the pod's own folder
     return volumes, mounts
+
+
+def _reports_claim(view: View) -> str:
+    """The claim that the Connector lets the config name; empty if there is none that may be mounted."""
+    files = view.connector.spec.files
+    if files is None or not files.volume:
+        return ""
+    option = re.fullmatch(r"\$\{config\.([A-Za-z0-9_]+)\}", files.volume)
+    name = str(view.config.get(option.group(1)) or "") if option else files.volume
+    # An Integration's author need not be somebody who may read every volume of the namespace.
+    return name if name.startswith(REPORTS_CLAIM) else ""
 
 
 def _secret(name: str, items: tuple[tuple[str, str], ...]) -> dict[str, Any]:

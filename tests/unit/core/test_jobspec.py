@@ -124,6 +124,21 @@ def test_rows_go_to_the_volume_unless_a_secret_names_a_database() -> None:
     assert "ownerReferences" not in claim["metadata"]
 
 
+def test_a_claim_with_reports_is_mounted_read_only_and_no_other_claim_is() -> None:
+    files = {"path": "images", "volume": "${config.volume}"}
+    schema = {"type": "object", "properties": {"volume": {"type": "string"}}}
+    streams = [{"name": "reports", "file": {}, "sync": {"mode": "Full"}, "emit": [{"entity": "asset", "key": "=id"}]}]
+    scanner = connector(http=None, egress=None, credentials=None, files=files, configSchema=schema, streams=streams)
+
+    def claims(name: str) -> list[dict[str, Any]]:
+        subject = integration(config={"volume": name}, credentials={"source": "None"})
+        pod = pod_of(built(subject, found=view(subject, connector=scanner)))
+        return [v["persistentVolumeClaim"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+
+    assert {"claimName": "towline-reports-trivy", "readOnly": True} in claims("towline-reports-trivy")
+    assert claims("payroll") == [{"claimName": "towline-data"}]
+
+
 def test_resources_come_from_the_nearest_that_names_them() -> None:
     own = connector(defaults={"resources": {"limits": {"memory": "1Gi"}}, "activeDeadlineSeconds": 120})
     subject = integration(job={"resources": {"requests": {"cpu": "2"}}})
