@@ -128,3 +128,29 @@ def test_who_may_not_read_secrets_sees_the_rest(
     assert ended.returncode == 0, ended.stderr
     assert f"Job/{SYNC}-1" in ended.stdout
     assert "You may not read the Connector, the Secret, pods here" in ended.stderr
+
+
+def test_a_cluster_without_an_operator_is_found_unsound(towline: Any, chain: str) -> None:
+    ended = towline("check")
+    assert ended.returncode == 1
+    assert "integrations: served as v1alpha1" in ended.stderr
+    assert "Operator: there is no Deployment of it" in ended.stderr
+    assert "helm install towline" in ended.stderr
+    found = {entry["about"]: entry["verdict"] for entry in json.loads(towline("check", "-o", "json").stdout)}
+    assert found["integrations"] == "fine"
+    assert found["Operator"] == "problem"
+
+
+def test_before_the_installation_the_cluster_and_the_rights_are_looked_at(
+    kubectl: Kubectl, namespace: str, towline: Any, tmp_path: Any
+) -> None:
+    assert towline("check", "--pre").returncode == 0
+    kubectl("create", "serviceaccount", "-n", namespace, "guest")
+    config = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
+    token = kubectl("create", "token", "-n", namespace, "guest").strip()
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    file = tmp_path / "guest.kubeconfig"
+    file.write_text(json.dumps(config))
+    ended = towline("check", "--pre", kubeconfig=file)
+    assert ended.returncode == 1
+    assert "you may not create customresourcedefinitions" in ended.stderr

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +137,28 @@ def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]
         return pods[-1] if pods and pods[-1]["status"].get("phase") == "Running" else None
 
     return until(at_work, 60, lambda: towline.describe(namespace, "slow"), pause=0.1)
+
+
+def towline_command(towline: Towline, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KUBECONFIG": str(towline.target.kubeconfig), "PYTHONUTF8": "1"}
+    command = [Path(sys.executable).with_name("towline"), *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_line_finds_the_pod_of_a_running_sync(
+    towline: Towline, namespace: str, running: dict[str, Any]
+) -> None:
+    pod = running["metadata"]["name"]
+    seen = towline_command(towline, "tree", "slow", "-n", namespace)
+    assert f"Pod/{pod}" in seen.stdout, seen.stderr
+    log = towline_command(towline, "logs", "slow", "-n", namespace)
+    assert log.returncode == 0, log.stderr
+
+
+def test_the_installation_is_sound(towline: Towline, namespace: str, synced: str) -> None:
+    seen = towline_command(towline, "check")
+    assert seen.returncode == 0, seen.stderr
+    assert "Lease renewed" in seen.stderr
 
 
 LOOK = """

@@ -44,6 +44,15 @@ class Cluster:
         except _Absent:
             return None
 
+    def may(self, verb: str, group: str, resource: str) -> bool:
+        """Whether the user has this right in all namespaces."""
+        attributes = {"verb": verb, "group": group, "resource": resource}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes}}  # fmt: skip
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = json.loads(self._sent(lambda: self._request(path, None, _TIMEOUT, body)).read())
+        return bool(answer["status"]["allowed"])
+
     def lines(self, path: str, query: dict[str, str]) -> Iterator[str]:
         """The lines of one GET as they come. Raises CliError."""
         answer = self._sent(lambda: self._request(path, query, None))
@@ -93,13 +102,20 @@ class Cluster:
         cure = f"Did you mean {', '.join(near)}?" if near else "All of them: kubectl get integrations.towline.dev -A"
         raise CliError(f'There is no Integration "{name}" in namespace "{self.namespace}".', cure)
 
-    def _request(self, path: str, query: dict[str, str] | None, timeout: tuple[int, int] | None) -> Any:
-        """The answer to a GET, its body not read yet. Raises ApiException."""
+    def _request(
+        self, path: str, query: dict[str, str] | None, timeout: tuple[int, int] | None, body: Any = None
+    ) -> Any:
+        """The answer to a GET, or to a POST of `body`; its own body is not read yet. Raises ApiException."""
         from kubernetes.client import ApiException
 
         client = self.api.api_client
         sent = client.param_serialize(
-            "GET", path, query_params=list((query or {}).items()), auth_settings=["BearerToken"]
+            "GET" if body is None else "POST",
+            path,
+            query_params=list((query or {}).items()),
+            body=body,
+            auth_settings=["BearerToken"],
+            header_params={} if body is None else {"Content-Type": "application/json"},
         )
         answer = client.call_api(*sent, _request_timeout=timeout).response
         if answer.status >= 300:

@@ -26,12 +26,14 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("catalog", "towline.cli.catalog", "List the bundled connectors."),
             Verb("explain", "towline.cli.explain", "Tell what a connector reads and needs, with an example."),
+            Verb("new", "towline.cli.new", "Print an Integration and its Secret for your account."),
             Verb("connector", "towline.cli.connector", "Write connectors of your own and prove them."),
         ),
     ),
     (
         "On a cluster",
         (
+            Verb("check", "towline.cli.check", "Tell whether cluster and installation are sound."),
             Verb("sync", "towline.cli.sync", "Sync an Integration now and follow it."),
             Verb("status", "towline.cli.status", "Tell how Integrations are doing and what to do."),
             Verb("why", "towline.cli.why", "Tell why an Integration is not ready, and what to do."),
@@ -43,7 +45,13 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("operator", "towline.cli.operator", "Run the operator (its Deployment does this)."),
         ),
     ),
-    ("Other", (Verb("version", "towline.cli.version", "Print the version."),)),
+    (
+        "Other",
+        (
+            Verb("completion", "towline.cli.completion", "Print a shell's completion script."),
+            Verb("version", "towline.cli.version", "Print the version."),
+        ),
+    ),
 )
 
 EPILOG = """\
