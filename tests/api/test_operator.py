@@ -41,7 +41,7 @@ spec:
   - name: hosts
     request: {path: /hosts}
     sync: {mode: Full}
-    emit: [{entity: asset, key: id, fields: {hostname: name}}]
+    emit: [{entity: asset, key: id, fields: {hostname: "=name"}}]
 %s
 """
 

@@ -46,7 +46,6 @@ from towline_connectors.sinks.base import Session, Sink, StreamState
 
 log = logging.getLogger("towline.run")
 
-LEAD = 8  # turns of the event loop in which the next request gets under way before a page is mapped
 STOP_MARGIN = 15.0  # seconds before the plan's deadline at which a run stops by itself, to leave a good result
 _OF_ONE_STREAM = (PermissionDenied, SchemaMismatch, ConfigInvalid, PolicyViolation)
 
@@ -62,55 +61,6 @@ class Progress:
     rejected: int = 0
     full: bool = False
     note: str = ""
-
-
-class Stop:
-    """Asks a run, from any thread or signal handler, to stop between batches."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._listeners: list[Callable[[], None]] = []
-
-    def request(self) -> None:
-        self._asked.set()
-        for listener in list(self._listeners):
-            listener()
-
-    @property
-    def requested(self) -> bool:
-        return self._asked.is_set()
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        self._listeners.append(listener)
-        if self.requested:
-            listener()
-
-
-@dataclass(slots=True)
-class _Counted:
-    """A stream's result while it is being counted."""
-
-    name: str
-    read: int = 0
-    upserted: int = 0
-    deleted: int = 0
-    rejected: int = 0
-    checkpoint: str | None = None
-    full: bool = False
-    skipped: str | None = None
-
-
-@dataclass(slots=True)
-class _Ended:
-    """What the streams came to."""
-
-    streams: list[_Counted] = field(default_factory=list)
-    failure: EngineError | None = None
-    notes: list[str] = field(default_factory=list)
-    http: dict[str, int] = field(default_factory=dict)
-
-    def fail(self, error: EngineError) -> None:
-        self.failure = self.failure or error
 
 
 def run(
@@ -149,7 +99,7 @@ def run(
         clock,
         files_root,
     )
-    ended = _Ended()
+    ended = Ended()
     thresholds = gc.get_threshold()
     child = SinkApart(sink) if apart and sink is not None else None
     try:
@@ -160,7 +110,7 @@ def run(
     except EngineError as error:
         ended.fail(error)
     except base.SinkError as error:
-        ended.fail(_of_sink(error))
+        ended.fail(of_sink(error))
     except Exception as error:
         log.exception("the run failed unexpectedly")
         bug = EngineError(
@@ -180,7 +130,7 @@ def run(
 async def check(
     plan: Plan, secrets: Mapping[str, str], *, deadline: float, ca_bundle: str | None = None, proxy: str | None = None
 ) -> None:
-    """The check of mode Check alone, in the event loop that runs. No wait goes beyond `deadline`. Raises EngineError."""
+    """The check of mode Check alone, in the event loop that runs. Waits at most until `deadline`. Raises EngineError."""
     kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
     runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
     source = runner._open(compile_plan(plan), deadline)
@@ -188,14 +138,6 @@ async def check(
         await source.check()
     finally:
         await source.close()
-
-
-def _of_sink(error: base.SinkError) -> EngineError:
-    if isinstance(error, base.Superseded):
-        return Superseded(str(error))
-    if error.full:
-        return DestinationFull(str(error))
-    return DestinationUnavailable(str(error)) if error.transient else ConfigInvalid(str(error))
 
 
 @dataclass(slots=True)
@@ -212,12 +154,12 @@ class _Runner:
     files_root: str | None = None
     session: Session | None = None
 
-    async def run(self, sink: Sink | None, ended: _Ended) -> None:
+    async def run(self, sink: Sink | None, ended: Ended) -> None:
         begun = time.monotonic()
         compiled = compile_plan(self.plan)
         deadline = begun + max(self.plan.deadline_seconds - STOP_MARGIN, self.plan.deadline_seconds * 0.5)
         source = self._open(compiled, deadline)
-        halt = _Halt(self.stop, deadline)
+        halt = Halt(self.stop, deadline)
         try:
             if self.plan.mode == "Check":
                 await halt.guard(source.check())
@@ -238,7 +180,7 @@ class _Runner:
             value=lambda value: interpolate.evaluate(value, scope),
             allowed_hosts=tuple(self.plan.allowed_hosts),
             ca_bundle=self.ca_bundle,
-            proxy=self.proxy,
+    """The check of mode Check alone. Waits until `deadline` at most. Raises EngineError."""
             reroute=self.reroute,
             files_root=self.files_root,
             deadline=deadline,
@@ -257,7 +199,7 @@ class _Runner:
         return http_source.open_source(setup, scope)
 
     async def _streams(
-        self, compiled: Compiled, source: Source, sink: Sink, halt: _Halt, pool: ThreadPoolExecutor, ended: _Ended
+        self, compiled: Compiled, source: Source, sink: Sink, halt: Halt, pool: ThreadPoolExecutor, ended: Ended
     ) -> None:
         loop = asyncio.get_running_loop()
         open_session = partial(sink.open, self.plan.integration, self.plan.connector, self.plan.sync, self.pod_uid)
@@ -275,8 +217,8 @@ class _Runner:
             except SkipStream as skip:
                 self._skip(stream, skip.why, ended)
 
-    def _skip(self, stream: CompiledStream, why: str, ended: _Ended) -> None:
-        _of(stream, ended).skipped = why[:256]
+    def _skip(self, stream: CompiledStream, why: str, ended: Ended) -> None:
+        ended.of(stream.name).skipped = why[:256]
         ended.notes.append(f"{stream.name} was left out: {why}")
 
     async def _stream(
@@ -284,12 +226,12 @@ class _Runner:
         stream: CompiledStream,
         source: Source,
         state: StreamState,
-        halt: _Halt,
+        halt: Halt,
         pool: ThreadPoolExecutor,
-        ended: _Ended,
+        ended: Ended,
     ) -> None:
         assert self.session is not None
-        result = _of(stream, ended)
+        result = ended.of(stream.name)
         origin = await halt.guard(source.origin(stream.spec))
         decision = window.decide(
             stream.spec.sync,
@@ -332,7 +274,7 @@ class _Runner:
                 await asyncio.get_running_loop().run_in_executor(pool, partial(call, *arguments))
 
         try:
-            await _pump(source.read(reading), writer, halt, work)
+            await pump(source.read(reading), writer, halt, work)
         finally:
             result.checkpoint = (writer.checkpoint or "")[:256] or None
             result.rejected = writer.tally.rejected
@@ -341,9 +283,9 @@ class _Runner:
                 f"{stream.name}: nothing was deleted, because {writer.tally.rejected} records could not be read"
             )
 
-    def close(self, ended: _Ended) -> RunResult:
+    def close(self, ended: Ended) -> RunResult:
         """The result, written to the destination as the run's record as well."""
-        result = self._result(ended)
+        result = result_of(self.plan, self.pod_uid, ended)
         if self.session is not None:
             try:
                 self.session.finish(result)
@@ -353,50 +295,6 @@ class _Runner:
                 with suppress(base.SinkError):
                     self.session.close()
         return result
-
-    def _result(self, ended: _Ended) -> RunResult:
-        failure = ended.failure
-        reason, message, retry = Reason.COMPLETED, "", None
-        if failure is not None:
-            reason, message = failure.reason, failure.message
-            retry = None if failure.retry_after is None else min(86400, int(failure.retry_after) + 1)
-        elif any(stream.skipped for stream in ended.streams):
-            reason = Reason.PARTIALLY_COMPLETED
-        if failure is None:
-            message = _summary(self.plan, ended)
-        return RunResult(
-            sync_uid=self.plan.sync.uid[:64],
-            attempt=self.plan.sync.attempt,
-            pod_uid=self.pod_uid[:64],
-            reason=reason,
-            message=message[:600],
-            retry_after_seconds=retry,
-            streams=[StreamResult(**asdict(stream)) for stream in ended.streams[:50]],
-            http=dict(sorted(ended.http.items())[:16]),
-        )
-
-
-def _summary(plan: Plan, ended: _Ended) -> str:
-    if plan.mode == "Check":
-        return "The system takes the credentials."
-    read = sum(stream.read for stream in ended.streams)
-    upserted = sum(stream.upserted for stream in ended.streams)
-    deleted = sum(stream.deleted for stream in ended.streams)
-    rejected = sum(stream.rejected for stream in ended.streams)
-    parts = [f"{read} records read, {upserted} rows new or changed, {deleted} deleted"]
-    if rejected:
-        parts.append(f"{rejected} records rejected")
-    return "; ".join([", ".join(parts), *ended.notes]) + "."
-
-
-def _of(stream: CompiledStream, ended: _Ended) -> _Counted:
-    for known in ended.streams:
-        if known.name == stream.name:
-            return known
-    made = _Counted(stream.name)
-    ended.streams.append(made)
-    return made
-
 
 def _cursor_of(stream: CompiledStream) -> Callable[[Any], str | None]:
     expression = stream.spec.sync.cursor
@@ -409,92 +307,3 @@ def _cursor_of(stream: CompiledStream) -> Callable[[Any], str | None]:
         return None if found is None else window.render(str(found), stream.spec.sync)
 
     return cursor_of
-
-
-class _Halt:
-    """Ends what is awaited when the run has to stop."""
-
-    def __init__(self, stop: Stop, deadline: float) -> None:
-        self._stop = stop
-        self._deadline = deadline
-        self._event = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # the loop is gone: the run has ended
-                loop.call_soon_threadsafe(self._event.set)
-
-        stop.listen(wake)
-
-    def check(self) -> None:
-        """Raises Disrupted or DeadlineExceeded when it is time."""
-        if self._stop.requested:
-            raise Disrupted("The run was asked to stop; what was committed stays, the next run goes on from there.")
-        if time.monotonic() >= self._deadline:
-            raise DeadlineExceeded(
-                "The run's time is over; what was committed stays, the next run goes on from there."
-                " spec.job.activeDeadlineSeconds gives it more time"
-            )
-
-    async def guard(self, work: Any) -> Any:
-        """Await `work`, but no longer than the run may last."""
-        task = asyncio.ensure_future(work)
-        waker = asyncio.ensure_future(self._event.wait())
-        try:
-            left = max(0.0, self._deadline - time.monotonic())
-            await asyncio.wait({task, waker}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            self.check()
-            return await task
-        finally:
-            waker.cancel()
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
-
-
-Work = Callable[..., Any]  # awaits a call of the writer, in its thread or at once
-
-
-async def _pump(pages: AsyncIterator[Page], writer: StreamWriter, halt: _Halt, work: Work) -> None:
-    """Fetch a page while the one before is mapped and written; never more than two are in memory."""
-    fetching: asyncio.Future[Page | None] | None = None
-    try:
-        page = await _next(pages, halt)
-        while page is not None:
-            committed_first = page.job is not None and not page.records  # an export job is committed, then polled
-            if committed_first:
-                await work(writer.page, page)
-            fetching = asyncio.ensure_future(_next(pages, halt))
-            if not committed_first:
-                for _ in range(LEAD):
-                    await asyncio.sleep(0)
-                await work(writer.page, page)
-            halt.check()
-            page = await fetching
-        fetching = None
-        await work(writer.finish)
-    except EngineError as error:
-        if not isinstance(error, (PolicyViolation, Superseded)):
-            await work(writer.flush)
-        raise
-    finally:
-        if fetching is not None and not fetching.done():
-            fetching.cancel()
-        if fetching is not None:
-            await asyncio.wait({fetching})
-            if not fetching.cancelled():
-                fetching.exception()  # the error that ended the stream is the one that counts
-        close = getattr(pages, "aclose", None)
-        if close is not None:
-            await close()
-
-
-async def _next(pages: AsyncIterator[Page], halt: _Halt) -> Page | None:
-    try:
-        page: Page = await halt.guard(anext(pages))
-    except StopAsyncIteration:
-        return None
-    return page

@@ -65,6 +65,7 @@ class Operator:
         self._feed: Feed | None = None
         self._elector: Elector | None = None
         self._lead = asyncio.Event()
+        self._working = False
         self._listed: set[str] = set()
 
     async def run(self, access: Access, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
@@ -127,6 +128,7 @@ class Operator:
                 await self._insist("apply the bundled Connectors", self._apply_bundled)
                 await self._insist("list the Connectors", lambda: self._list(CONNECTORS))
             self._hold_slots()
+            self._working = True
             ready()
             group.create_task(self._queue.run())
             group.create_task(self.context.prober.run())
@@ -228,6 +230,8 @@ class Operator:
         missing = [resource.plural for resource in WATCHED if resource.kind not in self._listed]
         if missing:
             return f"not listed yet: {', '.join(missing)}"
+        if self._leads and not self._working:
+            return "taking over: the bundled Connectors are being applied"
         return self._dead() or (self._elector.trouble if self._elector is not None else "")
 
     def _metrics(self) -> bytes:
