@@ -16,7 +16,7 @@ from urllib.parse import quote as url_quote
 from towline_connectors.entities import REGISTRY, Entity
 from towline_connectors.entities.model import Field
 from towline_connectors.sinks import schema, views
-from towline_connectors.sinks.address import describe, is_postgresql, sqlite_path
+from towline_connectors.sinks.address import describe, is_lake, is_postgresql, sqlite_path
 from towline_connectors.sinks.base import SinkError
 from towline_connectors.sinks.schema import Dialect, entity_table, quote
 
@@ -132,6 +132,11 @@ def _reading(target: str) -> Iterator[tuple[_Run, Dialect]]:
     if is_postgresql(target):
         with _reading_postgresql(target) as run:
             yield run, "postgresql"
+    elif is_lake(target):
+        from towline_connectors.sinks.parquet.reading import as_sqlite
+
+        with as_sqlite(target) as file, _reading_sqlite(file) as run:
+            yield run, "sqlite"
     else:
         with _reading_sqlite(sqlite_path(target)) as run:
             yield run, "sqlite"

@@ -1,4 +1,4 @@
-"""What becomes of rows: both destinations, the same behaviour."""
+"""What becomes of rows: all destinations, the same behaviour."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from towline.contract import RunResult, StreamResult
 from towline_connectors.sinks.base import Batch, DeleteGuard, Replacement, StreamState, Written
 from towline_connectors.sinks.records import KEPT_REJECTED
 from towline_connectors.sinks.session import MAX_KEY_LENGTH
+
+KINDS = ("sqlite", "postgresql", "parquet")
 
 
 def assets(*keys: str, seq: int = 1, scan: str | None = None, **fields: object) -> Batch:
