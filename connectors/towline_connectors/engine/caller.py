@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from towline.api.http import Http, Request
+from towline.api.http import Health, Http, Request
+from towline.api.manifest import Parse
 from towline_connectors.engine import body as bodies
-from towline_connectors.engine import clock, interpolate, verdict
+from towline_connectors.engine import clock, expressions, interpolate, verdict
 from towline_connectors.engine.accounts import Account, Accounts
+from towline_connectors.engine.auth import Authenticator
+from towline_connectors.engine.auth.base import Plain
 from towline_connectors.engine.body import Body
 from towline_connectors.engine.budget import Limiter
 from towline_connectors.engine.classify import TOKEN, Classifier
 from towline_connectors.engine.decode import decode
 from towline_connectors.engine.errors import CredentialsRejected, EngineError, RateLimited, SchemaMismatch, Unreachable
+from towline_connectors.engine.hosts import origin
 from towline_connectors.engine.http import Client, HttpAnswer, HttpRequest, HttpStream
 from towline_connectors.engine.interpolate import Scope
 from towline_connectors.engine.retry import Patience, Policy
 from towline_connectors.engine.source import Setup
+from towline_connectors.engine.values import Mismatch
 
+NOBODY = Plain()
+_LINK = re.compile(r"^\$\{\s*(id|part)\s*\}$")  # a path that is nothing but what the vendor gave
 MAX_REFUSAL = 1 << 20  # bytes that are read of an answer that is no good one
 
 
@@ -41,6 +49,8 @@ class Call:
     scope: Scope | None = None  # for the hints of error rules
     auth: str | None = None  # entry of http.auths
     cost: int = 1
+    foreign: bool = False  # a link that the vendor gave to another of its hosts: it is sent without credentials
+    parse: Parse | None = None  # how the format is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +84,23 @@ class Caller:
         return urlsplit(self.base_url).hostname or ""
 
     def call(
-        self, request: Request, scope: Scope, *, budget: str | None, phase: str | None, form: str = "JSON"
+        self,
+        request: Request,
+        scope: Scope,
+        *,
+        budget: str | None,
+        phase: str | None,
+        form: str = "JSON",
+        parse: Parse | None = None,
     ) -> Call:
         """A manifest's request with its references filled in."""
         body = bodies.build(request, scope)
-        headers = {**self._headers, **(request.headers or {})}
+        url = self.url(request.path, scope, interpolate.evaluate(dict(request.query or {}), scope))
+        foreign = bool(_LINK.match(request.path)) and origin(url) != origin(self.base_url)
+        headers = {**({} if foreign else self._headers), **(request.headers or {})}
         return Call(
             method=request.method or ("POST" if body is not None or phase == "Create" else "GET"),
-            url=self.url(request.path, scope, interpolate.evaluate(dict(request.query or {}), scope)),
+            url=url,
             shown=request.path.partition("?")[0],
             headers={name: interpolate.fill(value, scope) for name, value in headers.items()},
             body=body,
@@ -91,10 +110,14 @@ class Caller:
             scope=scope,
             auth=request.auth,
             cost=request.cost or 1,
+            foreign=foreign,
+            parse=parse,
         )
 
     def url(self, path: str, scope: Scope, query: dict[str, Any] | None = None) -> str:
-        return with_query(self.url_of(interpolate.fill(path, scope, interpolate.path_part)), query or {})
+        is_link = _LINK.match(path) and interpolate.fill(path, scope).startswith(("https://", "http://"))
+        escape: Callable[[str], str] = str if is_link else interpolate.path_part
+        return with_query(self.url_of(interpolate.fill(path, scope, escape)), query or {})
 
     def url_of(self, path: str) -> str:
         """A path below the base URL; a URL stays as it is."""
@@ -108,7 +131,8 @@ class Caller:
                 raise SchemaMismatch(f"{self.host} answered {call.shown} with nothing.")
             if stream is None:
                 return Reply(None, answer.headers, answer.url, empty=answer.status not in call.accept)
-            return Reply(decode(answer.body, call.form, self.host, call.shown), answer.headers, answer.url)
+            value = decode(answer.body, call.form, self.host, call.shown, call.parse)
+            return Reply(value, answer.headers, answer.url)
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[HttpStream | None]:
@@ -116,6 +140,24 @@ class Caller:
         The budget's place is held until the end of the block."""
         async with AsyncExitStack() as stack:
             yield (await self._until_good(call, stack, whole=False))[1]
+
+    async def prove(self, health: Health, scope: Scope) -> None:
+        """Make the health call. Raises EngineError, CredentialsRejected among them."""
+        call = self.call(health.request, scope, budget=None, phase=None)
+        expect = health.expect
+        if expect is None or expect.body is None:
+            await self.send(replace(call, accept=frozenset((expect.status if expect else None) or ())))
+            return
+        reply = await self.send(call)
+        try:
+            proved = expressions.truthy(expressions.compile_expression(expect.body)(reply.value))
+        except Mismatch:
+            proved = False
+        if not proved:
+            raise CredentialsRejected(
+                f"{self.host} answered {call.method} {call.shown}, but not as to somebody whom it knows; check the keys"
+                " in the Secret."
+            )
 
     async def close(self) -> None:
         """Log out, if this was the last one to use the credentials."""
@@ -132,7 +174,7 @@ class Caller:
             try:
                 async with AsyncExitStack() as attempt:
                     await attempt.enter_async_context(limiter.request(call.cost, patience.left))
-                    authenticator = self._account.authenticator(call.auth)
+                    authenticator = self._authenticator(call)
                     self.client.check_host(call.url)  # before a token is fetched for it
                     used = await authenticator.prepare()
                     try:
@@ -154,7 +196,7 @@ class Caller:
     async def _exchange(
         self, call: Call, attempt: AsyncExitStack, limiter: Limiter, *, whole: bool
     ) -> tuple[HttpAnswer | None, HttpStream | None]:
-        authenticator = self._account.authenticator(call.auth)
+        authenticator = self._authenticator(call)
         request = self._complete(call, authenticator.session())
         await authenticator.apply(request)
         breaker = self._account.breaker(urlsplit(call.url).hostname or "")
@@ -177,7 +219,7 @@ class Caller:
     async def _judge(
         self, call: Call, stream: HttpStream, *, whole: bool
     ) -> tuple[HttpAnswer | None, HttpStream | None]:
-        if stream.status in call.accept:
+        if stream.status in call.accept and not (200 <= stream.status < 300 and self._classifier.judges(stream.status)):
             return HttpAnswer(stream.status, stream.headers, b"", stream.url), None
         good = 200 <= stream.status < 300
         if good and not whole:
@@ -192,6 +234,9 @@ class Caller:
         if class_ not in ("Empty", "SkipRecord"):
             verdict.refuse(class_, rule, answer, (call.method, call.shown, call.scope or {}), self._classifier)
         return answer, None
+
+    def _authenticator(self, call: Call) -> Authenticator:
+        return NOBODY if call.foreign else self._account.authenticator(call.auth)
 
     def _complete(self, call: Call, session: Any) -> HttpRequest:
         """The request with what the session holds in place of its markers."""

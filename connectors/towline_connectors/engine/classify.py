@@ -106,7 +106,7 @@ def _member(path: str) -> Callable[[HttpAnswer], Any]:
 
     def read(answer: HttpAnswer) -> Any:
         try:
-            return compiled(decode.decode_json(answer.body, "", ""))
+            return compiled(decode.document(answer.body))
         except (EngineError, Mismatch):
             return None
 
