@@ -231,11 +231,11 @@ def _perform(session: Session, name: str, arguments: tuple[Any, ...]) -> Any:
             read,
         )
         written = session.commit(batch)
-        return written.upserted, written.deleted
+        return written.upserted, written.deleted, written.rejected
     if name == "finish_scan":
         stream, entities, scan_id, state, limit = arguments
         written = session.finish_scan(stream, entities, scan_id, StreamState(*state), limit)
-        return written.upserted, written.deleted
+        return written.upserted, written.deleted, written.rejected
     if name == "states":
         return {stream: _fields(state) for stream, state in session.states().items()}
     if name == "finish":

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from towline.api.connector import ConnectorSpec
+from towline.api.explain import explain
 from towline.api.manifest import Emit, Stream
 from towline.contract import Plan, StreamPlan
 from towline_connectors import entities
@@ -20,6 +21,8 @@ from towline_connectors.engine import check, expressions, mapping
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
 from towline_connectors.engine.expressions import ExpressionError, Node
 from towline_connectors.engine.mapping import EmitMap, StreamMap
+from towline_connectors.engine.values import Mismatch
+from towline_connectors.engine.window import FILES
 
 T = TypeVar("T")
 JOB_CREATED_AT = "job_created_at"
@@ -56,9 +59,7 @@ def load_spec(manifest: dict[str, Any]) -> ConnectorSpec:
     try:
         return ConnectorSpec.model_validate(manifest)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidManifest(f"The connector's spec.{place} is wrong: {first['msg']}.") from None
+        raise InvalidManifest("; ".join(explain(error, at="spec")[:3])) from None
 
 
 def compile_plan(plan: Plan) -> Compiled:
@@ -72,8 +73,23 @@ def compile_plan(plan: Plan) -> Compiled:
             )
     plans = {wanted.name: wanted for wanted in plan.streams}
     _refuse(check.problems(spec))
-    streams = [compile_stream(known[name], plans[name], plan) for name in known if name in plans]
+    streams = [
+        compile_stream(stream, plans[name], plan)
+        for name, stream in known.items()
+        if name in plans and stream.emit and _is_wanted(stream, plan)
+    ]
     return Compiled(spec, tuple(streams))
+
+
+def _is_wanted(stream: Stream, plan: Plan) -> bool:
+    """Whether the stream's condition over config holds."""
+    if stream.when is None:
+        return True
+    wanted = _at(f"streams[{stream.name}].when", partial(expressions.compile_expression, stream.when))
+    try:
+        return expressions.truthy(wanted({"config": plan.config}))
+    except Mismatch as error:
+        raise ConfigInvalid(f"streams[{stream.name}].when cannot be computed: {error}; check spec.config.") from None
 
 
 def check_manifest(spec: ConnectorSpec) -> None:
@@ -85,10 +101,43 @@ def manifest_problems(spec: ConnectorSpec) -> list[str]:
     """Every mistake in a Connector of the right shape: its place and what to write instead."""
     found = check.problems(spec)
     for stream in spec.streams or []:
+        found += _partition_problems(stream, spec)
+        if not stream.emit:
+            continue
         try:
             _compile(stream, {}, None)
         except InvalidManifest as error:
             found.append(error.message)
+    return found
+
+
+def _partition_problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
+    """Pieces that cannot be read: parents that are not there, spans of time without a beginning."""
+    found: list[str] = []
+    names = {other.name: other for other in spec.streams or []}
+    complete = stream.sync.deletes is not None and stream.sync.deletes.complete_scan not in (None, "Never")
+    for part in stream.partitions or []:
+        place = f"streams[{stream.name}].partitions[{part.name}]"
+        if part.kind == "Parent":
+            parent = names.get(part.stream or "")
+            if parent is None:
+                found.append(f"{place}.stream: there is no stream {part.stream}; name one of this connector.")
+            elif parent.request is None or parent.partitions:
+                found.append(f"{place}.stream: {part.stream} has to have a request and no partitions of its own.")
+        elif part.kind == "Dates" and part.step and (complete or not stream.sync.first_run):
+            found.append(
+                f"{place}.step: it needs sync.firstRun and no completeScan, to have a beginning."
+            )
+    emitted = {emit.entity for emit in stream.emit or []}
+    found += [
+        f"streams[{stream.name}].sync.deletes.entities: {entity} is not among what it emits."
+        for entity in (stream.sync.deletes.entities if stream.sync.deletes else None) or []
+        if entity not in emitted
+    ]
+    if not stream.emit and not any(
+        part.stream == stream.name for other in spec.streams or [] for part in other.partitions or []
+    ):
+        found.append(f"streams[{stream.name}].emit: it is missing, and no other stream is read by this one; add it.")
     return found
 
 
@@ -164,7 +213,7 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
     sync = stream.sync
     dead = sync.deletes.tombstone if sync.deletes else None
     cursor = None
-    if sync.cursor and sync.cursor != JOB_CREATED_AT and not sync.cursor.startswith(ROOT):
+    if sync.cursor and sync.cursor not in (JOB_CREATED_AT, FILES) and not sync.cursor.startswith(ROOT):
         cursor = _at(f"{place}.sync.cursor", lambda: expressions.parse(sync.cursor or ""))
     kind = {"Integer": "integer", "GeneralizedTime": "generalized"}.get(sync.format or "", "time")
     return StreamMap(
@@ -173,5 +222,5 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
         tombstone=_at(f"{place}.sync.deletes.tombstone", lambda: expressions.parse(dead)) if dead else None,
         cursor=cursor,
         cursor_kind=kind,
-        ascending=sync.order == "Ascending",
+        ascending=sync.order == "Ascending" and not stream.partitions,
     )

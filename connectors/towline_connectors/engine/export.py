@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from towline.api.base import seconds
@@ -17,6 +18,7 @@ from towline.api.export import Export
 from towline.api.http import Request
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
+from towline_connectors.engine.details import whole_url
 from towline_connectors.engine.errors import (
     DuplicateJob,
     EngineError,
@@ -25,6 +27,7 @@ from towline_connectors.engine.errors import (
     SchemaMismatch,
     Unreachable,
 )
+from towline_connectors.engine.fetch import Fetcher
 from towline_connectors.engine.interpolate import Scope
 from towline_connectors.engine.source import Page, Reading
 from towline_connectors.engine.values import Mismatch
@@ -32,17 +35,15 @@ from towline_connectors.engine.values import Mismatch
 REMAKES = 2  # times that a lost or failed job is made anew in one run
 DUPLICATE_WAIT = 30.0  # seconds until asking again for a job that an unnamed equal one blocks
 
-Extract = Callable[[Reply, Call], list[Any]]
-
 
 class Exporter:
     """One export stream in one run."""
 
-    def __init__(self, export: Export, caller: Caller, scope: Scope, extract: Extract, budget: str | None) -> None:
+    def __init__(self, export: Export, caller: Caller, scope: Scope, fetcher: Fetcher, budget: str | None) -> None:
         self._export = export
         self._caller = caller
         self._scope = scope
-        self._extract = extract
+        self._fetcher = fetcher
         self._budget = budget
         self._job_id = expressions.compile_expression(export.job_id)
         self._status = expressions.compile_expression(export.status.from_)
@@ -118,10 +119,8 @@ class Exporter:
             fetched = False
             if finished or self._export.stream_parts:
                 for part in self._open_parts(reply, job, finished=finished):
-                    part_call = self._call(self._export.fetch.path, job, "Fetch", part, form)
-                    answer = await self._caller.send(part_call)
-                    job["done"] = [*job["done"], part]
-                    yield Page(self._extract(answer, part_call), job=dict(job))
+                    async for page in self._part(part, job, form):
+                        yield page
                     fetched = True
             if finished:
                 if self._failed_parts and self._list(self._failed_parts, reply):
@@ -134,6 +133,18 @@ class Exporter:
                 pause = self._initial
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, self._cap)
+
+    async def _part(self, part: Any, job: dict[str, Any], form: str) -> AsyncIterator[Page]:
+        """A part in pages; the last one carries that it was read."""
+        path = self._export.fetch.path
+        call = whole_url(self._call(path, job, "Fetch", part, form), path, str(part), self._caller)
+        last: Page | None = None
+        async for piece in self._fetcher.pieces(call):
+            if last is not None:
+                yield last
+            last = Page(piece.records, unreadable=piece.unreadable)
+        job["done"] = [*job["done"], part]
+        yield replace(last or Page(), job=dict(job))
 
     def _open_parts(self, reply: Reply, job: dict[str, Any], *, finished: bool) -> list[Any]:
         if self._parts is None:

@@ -13,7 +13,7 @@ from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Reply
 from towline_connectors.engine.counting import Anchor, Counter
 from towline_connectors.engine.errors import SchemaMismatch
-from towline_connectors.engine.http import origin
+from towline_connectors.engine.hosts import origin
 from towline_connectors.engine.placing import place
 from towline_connectors.engine.values import Mismatch
 

@@ -8,41 +8,40 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from towline.api.conditions import Reason
-from towline.contract import Plan, RunResult, StreamResult
+from towline.contract import Plan, RunResult
+from towline_connectors.engine import clock as clocks
 from towline_connectors.engine import expressions, interpolate, window
 from towline_connectors.engine.apart import SessionApart, SinkApart
 from towline_connectors.engine.compile import Compiled, CompiledStream, compile_plan
 from towline_connectors.engine.errors import (
     ConfigInvalid,
-    DeadlineExceeded,
-    DestinationFull,
-    DestinationUnavailable,
-    Disrupted,
+    CursorLost,
     EngineError,
     InvalidManifest,
     PermissionDenied,
     PolicyViolation,
     SchemaMismatch,
     SkipStream,
-    Superseded,
 )
+from towline_connectors.engine.halt import Halt, Stop
 from towline_connectors.engine.interpolate import Secrets
 from towline_connectors.engine.mapping import cursor_value
-from towline_connectors.engine.source import Page, Reading, Setup, Source
+from towline_connectors.engine.outcome import Ended, of_sink, result_of
+from towline_connectors.engine.pump import pump
+from towline_connectors.engine.source import Reading, Setup, Source
 from towline_connectors.engine.writer import StreamWriter, Tally
 from towline_connectors.sinks import base
 from towline_connectors.sinks.base import Session, Sink, StreamState
+
+__all__ = ["Progress", "Stop", "check", "run"]
 
 log = logging.getLogger("towline.run")
 
@@ -130,7 +129,7 @@ def run(
 async def check(
     plan: Plan, secrets: Mapping[str, str], *, deadline: float, ca_bundle: str | None = None, proxy: str | None = None
 ) -> None:
-    """The check of mode Check alone, in the event loop that runs. Waits at most until `deadline`. Raises EngineError."""
+    """The check of mode Check alone, in the event loop that runs. Waits end at `deadline`. Raises EngineError."""
     kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
     runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
     source = runner._open(compile_plan(plan), deadline)
@@ -155,7 +154,7 @@ class _Runner:
     session: Session | None = None
 
     async def run(self, sink: Sink | None, ended: Ended) -> None:
-        begun = time.monotonic()
+        begun = clocks.monotonic()
         compiled = compile_plan(self.plan)
         deadline = begun + max(self.plan.deadline_seconds - STOP_MARGIN, self.plan.deadline_seconds * 0.5)
         source = self._open(compiled, deadline)
@@ -180,7 +179,7 @@ class _Runner:
             value=lambda value: interpolate.evaluate(value, scope),
             allowed_hosts=tuple(self.plan.allowed_hosts),
             ca_bundle=self.ca_bundle,
-    """The check of mode Check alone. Waits until `deadline` at most. Raises EngineError."""
+            proxy=self.proxy,
             reroute=self.reroute,
             files_root=self.files_root,
             deadline=deadline,
@@ -207,7 +206,15 @@ class _Runner:
         states = await loop.run_in_executor(pool, self.session.states)
         for stream in compiled.streams:
             try:
-                await self._stream(stream, source, states.get(stream.name) or StreamState(), halt, pool, ended)
+                state = states.get(stream.name) or StreamState()
+                try:
+                    await self._stream(stream, source, state, halt, pool, ended)
+                except CursorLost:
+                    # What the last run left is of no use any more: all of it, once more.
+                    self.progress(
+                        Progress(stream.name, note="The system forgot where the last run ended; reading all.")
+                    )
+                    await self._stream(stream, source, replace(state, cursor=None, job=None), halt, pool, ended)
             except _OF_ONE_STREAM as error:
                 if isinstance(error, PermissionDenied) and stream.spec.optional:
                     self._skip(stream, error.message, ended)
@@ -216,6 +223,8 @@ class _Runner:
                 ended.fail(error)
             except SkipStream as skip:
                 self._skip(stream, skip.why, ended)
+            except CursorLost as error:
+                ended.fail(SchemaMismatch(f"Stream {stream.name}: {error or 'the system forgets where it is read'}"))
 
     def _skip(self, stream: CompiledStream, why: str, ended: Ended) -> None:
         ended.of(stream.name).skipped = why[:256]
@@ -276,8 +285,12 @@ class _Runner:
         try:
             await pump(source.read(reading), writer, halt, work)
         finally:
-            result.checkpoint = (writer.checkpoint or "")[:256] or None
+            opaque = window.is_opaque(stream.spec.sync)
+            result.checkpoint = None if opaque else (writer.checkpoint or "")[:256] or None
             result.rejected = writer.tally.rejected
+        if writer.incomplete:
+            kept = "; so nothing was deleted" if decision.scan_id is not None else ""
+            ended.notes.append(f"{stream.name}: {writer.incomplete.rstrip('.')}{kept}")
         if writer.kept_deletions:
             ended.notes.append(
                 f"{stream.name}: nothing was deleted, because {writer.tally.rejected} records could not be read"
@@ -295,6 +308,7 @@ class _Runner:
                 with suppress(base.SinkError):
                     self.session.close()
         return result
+
 
 def _cursor_of(stream: CompiledStream) -> Callable[[Any], str | None]:
     expression = stream.spec.sync.cursor

@@ -32,9 +32,11 @@ class Origin:
 class Window:
     start: str
     """Where to begin, as `sync.format`/`sync.timeFormat` write it; in a full run the lowest value of the format
-    (1970-01-01T00:00:00Z, 0, 19700101000000.0Z). `${window.start}` in a manifest."""
+    (1970-01-01T00:00:00Z, 0, 19700101000000.0Z). `${window.start}` in a manifest. For streams with `sync.token` or
+    `cursor: files` the committed text as it is, empty in a full run."""
     full: bool
     now: str  # ISO 8601, when this stream was begun: `${window.now}`
+    since: str = ""  # `start` as canonical text, where it is a time
 
 
 @dataclass(slots=True)
@@ -51,6 +53,8 @@ class Page:
     """Checkpoint that the whole stream has when it ends, when the source tells it (overrides Origin.cursor)."""
     unreadable: int = 0
     """Records in this page that could not be decoded: counted as rejected, and the scan counts as incomplete."""
+    incomplete: str | None = None
+    """Why the scan is incomplete although nothing failed, as the end of a sentence: nothing is deleted after it."""
 
 
 @dataclass(slots=True)

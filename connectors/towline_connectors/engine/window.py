@@ -19,6 +19,7 @@ from towline_connectors.sinks.base import StreamState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_MAX_DELETE_PERCENT = 50
+FILES = "files"  # cursor that tells which reports were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Decision:
     job: dict[str, object] | None  # export job to go on with
     previous: str | None  # the checkpoint that stays until this run moves it, without anchor
     anchor: str | None
+
+
+def is_opaque(sync: Sync) -> bool:
+    """Whether checkpoints are the source's own text, which nobody else reads: tokens, digests of files."""
+    return sync.token is not None or sync.cursor == FILES
 
 
 def split_anchor(cursor: str | None) -> tuple[str | None, str | None]:
@@ -54,6 +60,8 @@ def render(value: str, sync: Sync) -> str:
         return moment.strftime(sync.time_format)
     if sync.format == "Epoch":
         return str(int(moment.timestamp() // 1))
+    if sync.format == "EpochMillis":
+        return str(round(moment.timestamp() * 1000))
     if sync.format == "GeneralizedTime":
         return moment.strftime("%Y%m%d%H%M%S.0Z")
     return value.replace(".000Z", "Z")
@@ -98,8 +106,9 @@ def decide(
 ) -> Decision:
     """`run_id` is the sync's uid: a later attempt of the same sync goes on with the scan of an earlier one."""
     at = values.iso(now)
-    value, anchor = split_anchor(state.cursor)
-    value = _usable(value, sync)
+    opaque = is_opaque(sync)
+    value, anchor = (state.cursor or None, origin.anchor) if opaque else split_anchor(state.cursor)
+    value = value if opaque else _usable(value, sync)
     if anchor != origin.anchor:
         value = None
     in_scan = state.full_scan is not None and (state.run_id == run_id or not asked_full)
@@ -110,11 +119,11 @@ def decide(
     if state.job and (state.run_id == run_id or not asked_full):
         start = str(state.job.get("window", ""))
         full = bool(state.job.get("full"))
-        window = Window(start, full, at)
+        window = Window(start, full, at, str(state.job.get("since", "")))
         return Decision(window, full, state.full_scan, dict(state.job), value, origin.anchor)
     if in_scan and value is not None and sync.order == "Ascending" and sync.mode == "Incremental":
         # A full scan that was cut off goes on where it stopped: all before the checkpoint carries its scan id.
-        window = Window(render(_back(value, lookback, sync), sync), True, at)
+        window = _since(_back(value, lookback, sync), sync, full=True, at=at)
         return Decision(window, True, state.full_scan, None, value, origin.anchor)
 
     full = (
@@ -126,10 +135,17 @@ def decide(
         or in_scan
     )
     if not full and value is not None:
-        window = Window(render(_back(value, lookback, sync), sync), False, at)
+        window = Window(value, False, at) if opaque else _since(_back(value, lookback, sync), sync, full=False, at=at)
         return Decision(window, False, None, None, value, origin.anchor)
+    if opaque:
+        scan_id = f"{run_id}:{at}" if complete else None
+        return Decision(Window("", True, at), True, scan_id, None, value, origin.anchor)
     start = lowest(sync)
     if complete is None and sync.first_run:
         start = values.iso(now - timedelta(seconds=seconds(sync.first_run)))
     scan_id = f"{run_id}:{at}" if complete else None
-    return Decision(Window(render(start, sync), True, at), True, scan_id, None, value, origin.anchor)
+    return Decision(_since(start, sync, full=True, at=at), True, scan_id, None, value, origin.anchor)
+
+
+def _since(canonical: str, sync: Sync, *, full: bool, at: str) -> Window:
+    return Window(render(canonical, sync), full, at, "" if sync.format == "Integer" else canonical)

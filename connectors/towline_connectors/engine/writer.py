@@ -64,6 +64,9 @@ class StreamWriter:
         self._incomplete = 0  # records that could not be decoded
         self._committed = state.cursor
         self._pending: Callable[[], None] | None = None
+        self.incomplete: str | None = None  # why not all was seen, although nothing failed
+        reached = decision.job.get("top") if decision.job else None
+        self._reached = reached if isinstance(reached, str) else None
         self.tally = Tally()
 
     def page(self, page: Page) -> None:
@@ -71,6 +74,8 @@ class StreamWriter:
 
         Raises SchemaMismatch when most of it does not map, and the session's errors."""
         self._incomplete += page.unreadable
+        if page.incomplete is not None:
+            self.incomplete = self.incomplete or page.incomplete
         self.tally.rejected += page.unreadable
         records, raws = page.records, page.raws
         step = min(STEP, MAX_RECORDS)
@@ -91,7 +96,7 @@ class StreamWriter:
         if page.cursor is not None:
             self._final = page.cursor
         if page.job is not None:
-            self._job = {**page.job, "full": self._decision.full} if page.job else None
+            self._job = {**page.job, "full": self._decision.full, "top": self._reached_top()} if page.job else None
             if self._job is not None:
                 self._commit()
                 self._settle()
@@ -116,7 +121,7 @@ class StreamWriter:
             full_scan=None,
         )
         scan = self._decision.scan_id
-        if scan is None or self._incomplete or self.tally.rejected:
+        if scan is None or self._incomplete or self.tally.rejected or self.incomplete:
             self._write(Batch(self._stream.name, self._next(), state=state))
             self._settle()
             return
@@ -208,6 +213,7 @@ class StreamWriter:
         self.tally.read += batch.read
         self.tally.upserted += written.upserted
         self.tally.deleted += written.deleted
+        self.tally.rejected += written.rejected
         self._notify(self.tally)
 
     def _top(self) -> str | None:
@@ -218,6 +224,10 @@ class StreamWriter:
         if self._stream.map.cursor_kind == "integer":
             return None if top < 0 else str(top)
         return top or None
+
+    def _reached_top(self) -> str | None:
+        """The highest cursor of this run and of the one that it goes on with."""
+        return self._higher(self._top(), self._reached)
 
     def _higher(self, one: str | None, other: str | None) -> str | None:
         if one is None or other is None:
@@ -241,4 +251,4 @@ class StreamWriter:
         decision = self._decision
         if self._final is not None:
             return with_anchor(self._final, decision.anchor)
-        return with_anchor(self._higher(self._top(), decision.previous), decision.anchor)
+        return with_anchor(self._higher(self._reached_top(), decision.previous), decision.anchor)

@@ -136,8 +136,8 @@ class Stream(Model):
         ),
         Rule("!has(self.details) || has(self.request)", "details need request", field_path=".details"),
         Rule(
-            "!has(self.partitions) || has(self.request) || has(self.export)",
-            "partitions need request or export",
+            "!has(self.partitions) || has(self.request)",
+            "partitions need request",
             field_path=".partitions",
         ),
         Rule("!has(self.gather) || has(self.partitions)", "gather needs partitions", field_path=".gather"),

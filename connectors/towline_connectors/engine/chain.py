@@ -1,0 +1,143 @@
+"""A stream's request from its first page to its last: paging, details, and the token for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from towline.api.manifest import Stream
+from towline.api.paging import SyncToken
+from towline_connectors.engine.caller import Call, Caller, Reply
+from towline_connectors.engine.details import Detailer
+from towline_connectors.engine.errors import (
+    ConfigInvalid,
+    CursorLost,
+    InvalidManifest,
+    JobLost,
+    SchemaMismatch,
+    Unreachable,
+)
+from towline_connectors.engine.fetch import Fetcher, Piece
+from towline_connectors.engine.hosts import origin
+from towline_connectors.engine.interpolate import Scope
+from towline_connectors.engine.paging import Pager, Turn, reader
+from towline_connectors.engine.placing import place
+from towline_connectors.engine.source import Page, Window
+
+RESTARTS = 2  # times that paging begins anew when the vendor forgot its cursor
+
+
+class Chain:
+    """How one stream's request is read. `cursor_of` is a record's cursor, for re-anchoring."""
+
+    def __init__(self, stream: Stream, caller: Caller, cursor_of: Callable[[Any], str | None] | None = None) -> None:
+        if stream.request is None:
+            raise InvalidManifest(f"streams[{stream.name}] has no request.")
+        self._stream = stream
+        self._request = stream.request
+        self._caller = caller
+        self._cursor_of = cursor_of
+        self._form = stream.format or "JSON"
+        self._fetch = Fetcher(caller, self._form, stream.records, stream.parse)
+        self._details = Detailer(stream, stream.details, caller) if stream.details else None
+        # Only counting needs a page as a whole; an answer of any length is handed on in pieces otherwise.
+        self._counts = stream.paginate is not None and stream.paginate.kind in ("Offset", "Page", "Range", "Keyset")
+        self._token = stream.sync.token
+        self._token_of = reader(self._token.from_) if self._token else None
+
+    async def pages(
+        self, scope: Scope, window: Window, watch: Callable[[Reply, int], None] | None = None
+    ) -> AsyncIterator[Page]:
+        """`watch` sees each answer and how many records have come; what it raises ends the reading."""
+        restarts = 0
+        while True:
+            try:
+                async for page in self._pass(scope, window, watch):
+                    yield page
+                return
+            except JobLost as lost:
+                restarts += 1
+                if restarts > RESTARTS:
+                    raise Unreachable(
+                        f"{self._caller.host} lost its place in {self._request.path} again and again."
+                    ) from lost
+
+    async def _pass(
+        self, scope: Scope, window: Window, watch: Callable[[Reply, int], None] | None
+    ) -> AsyncIterator[Page]:
+        def anchored(start: str) -> Call:
+            return self._call({**scope, "window": {**scope.get("window", {}), "start": start}})
+
+        pager = Pager(self._stream.paginate, anchored, self._cursor_of, window.start)
+        call: Call | None = pager.first(self._call(scope))
+        begun = self._token is not None and bool(window.start) and not window.full
+        if begun and self._token is not None and call is not None:
+            call = from_token(call, self._token, window.start, self._caller.base_url)
+        token: str | None = None
+        count = 0
+        while call is not None:
+            if origin(call.url) != origin(self._caller.base_url):
+                self._caller.client.check_host(call.url)
+            judged: list[Any] = []
+            reply: Reply | None = None
+            try:
+                async for piece in self._fetch.pieces(call):
+                    count += len(piece.records)
+                    if self._counts:
+                        judged = [*([] if piece.again else judged), *piece.records]
+                    else:
+                        judged = piece.records or judged
+                    reply = piece.reply
+                    if watch is not None and reply is not None:
+                        watch(reply, count)
+                    async for page in self._paged(piece, scope):
+                        yield page
+            except ConfigInvalid as error:
+                if begun and error.status == 410:
+                    raise CursorLost(error.message) from error
+                raise
+            if reply is None:
+                raise SchemaMismatch(f"{self._caller.host} answered {call.shown} with nothing.")
+            if self._token_of is not None:
+                found = self._token_of(reply)
+                token = str(found) if found not in (None, "") else token
+            call = pager.next(Turn(call, reply, judged))
+        if token is not None:
+            yield Page(cursor=token)
+
+    async def _paged(self, piece: Piece, scope: Scope) -> AsyncIterator[Page]:
+        if self._details is None:
+            yield Page(piece.records, unreadable=piece.unreadable)
+            return
+        if piece.unreadable:
+            yield Page(unreadable=piece.unreadable)
+        async for found in self._details.pieces(piece.records, scope):
+            yield Page(found.records, unreadable=found.unreadable)
+
+    def _call(self, scope: Scope) -> Call:
+        return self._caller.call(self._request, scope, budget=self._stream.budget, phase=None, form=self._form)
+
+
+def from_token(call: Call, token: SyncToken, value: str, base_url: str) -> Call:
+    """The first request of a run that goes on from a token. Raises CursorLost when it belongs to another host."""
+    if token.place != "URL":
+        return place(call, {token.param or "token": value}, token.place)
+    try:
+        same = origin(value) == origin(base_url)
+    except ValueError:
+        same = False
+    if not same:
+        raise CursorLost("The token belongs to another host.")
+    return Call(
+        call.method,
+        value,
+        call.shown,
+        call.headers,
+        call.body,
+        call.budget,
+        call.phase,
+        call.form,
+        scope=call.scope,
+        auth=call.auth,
+        cost=call.cost,
+    )
