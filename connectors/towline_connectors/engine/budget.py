@@ -118,7 +118,7 @@ class _Told:
             self._reset is not None and now >= self._reset
         )
         if begun_anew:
-            self._used, self._left = others, None
+            self._used, self._left = self._running, None
         if ends is not None:
             self._reset = ends
         if remaining is not None:

@@ -148,6 +148,8 @@ def parse(text: str) -> Node:
 def _check_functions(node: Node) -> None:
     if node["type"] == "function_expression":
         _check_call(node["value"], len(node["children"]))
+    if node["type"] == "subexpression" and node["children"][0]["type"] == "not_expression":
+        raise ExpressionError("`!` takes the name after it alone, and `!a.b` is always null; write !(a.b)")
     for child in node.get("children", ()):
         if isinstance(child, dict):
             _check_functions(child)

@@ -29,6 +29,7 @@ def emitting(**emit: Any) -> dict[str, Any]:
         (emitting(fields={"name": "name"}), "write =name to read it from the record, or {value: name} for the text"),
         (emitting(fields={"name": "${config.tenant"}), "streams[users].emit[user].fields.name: "),
         (emitting(fields={"name": "=not( an"}), "streams[users].emit[user].fields.name: `not( an` is not JMESPath"),
+        (emitting(when="!a.b"), "streams[users].emit[user].when: `!` takes the name after it alone"),
         (emitting(when="a ="), "streams[users].emit[user].when: "),
         (emitting(key="=a["), "streams[users].emit[user].key: "),
         (emitting(forEach="lowr(a)"), "forEach: there is no function lowr(); is lower() meant?"),
