@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from towline_connectors.catalogue.simulating import handle
 from towline_connectors.catalogue.vulnerability.tenable_io.simulator import Options, Tenable, application
 
 KEYS = {"access_key": "simulator", "secret_key": "simulator"}
+EXPORTS = ["assets", "deleted-assets", "vulnerabilities"]
 QUICK = {"queued_polls": 0, "chunks_per_poll": 100}  # exports that are finished at the first look
 
 
@@ -24,7 +26,7 @@ def tenable(folder: Path, secrets: dict[str, str] = KEYS, **options: Any) -> Ite
     with served(app) as url:
         severities = ["info", "low", "medium", "high", "critical"]
         config = {"base_url": url, "severities": severities}
-        yield Integration("tenable-io", config, secrets, folder / "data.db"), handle(app)
+        yield Integration("tenable-io", config, secrets, folder / "data.db", streams=EXPORTS), handle(app)
 
 
 def test_assets_plugins_and_findings_arrive_with_their_references(tmp_path: Path) -> None:
@@ -53,6 +55,61 @@ def test_an_asset_has_the_values_that_tenable_sent(tmp_path: Path) -> None:
     assert row["cloud_provider"] == ("AWS" if expected["aws_ec2_instance_id"] else None)
     assert listed(row["labels"]) == [f"Site:{expected['tags'][0]['value']}"]
     assert row["last_observed_time"] == expected["last_seen"]
+
+
+def test_every_stream_arrives_with_its_references(tmp_path: Path) -> None:
+    with tenable(tmp_path, scans=3, scan_runs=60) as (integration, state):
+        integration.streams = None
+        integration.config |= {"asset_export": "v2", "all_plugins": True}
+        result = integration.sync()
+        expected = state.world.asset_v2(7)
+    assert result.reason is Reason.COMPLETED, result.message
+    assert [each.name for each in result.streams if each.skipped] == []
+    read = {each.name: each.read for each in result.streams}
+    assert read == {
+        "assets-v2": 120,
+        "deleted-assets-v2": 0,
+        "vulnerabilities": 600,
+        "compliance": 120,
+        "web-findings": 120,
+        "plugins": 400,
+        "scans": 3,
+        "scan-history": 180,
+        "users": 3,
+    }
+    row = integration.one("SELECT * FROM assets WHERE source_key = ?", expected["id"])
+    assert (row["serial"], row["hostname"]) == (expected["serial_number"], "host-000007")
+    assert json.loads(row["ext"])["acr_score"] == expected["ratings"]["acr"]["score"]
+    assert integration.count("scans") == 183
+    first = integration.one("SELECT * FROM scans WHERE started_time = '2026-01-01T00:00:00.000Z' AND name LIKE '% 2'")
+    assert (first["type"], first["ended_time"]) == ("remote", "2026-01-01T01:00:00.000Z")
+    failed = integration.one("SELECT count(*) AS n FROM findings WHERE status_id = 1 AND severity_id = 3")["n"]
+    assert 0 < failed < integration.count("findings") == 120
+    assert integration.count("users", "type_id = 2") == 1
+
+
+def test_a_plugin_tells_how_it_can_be_exploited(tmp_path: Path) -> None:
+    with tenable(tmp_path) as (integration, _):
+        integration.sync()
+    known = integration.rows("SELECT * FROM vulnerabilities WHERE vpr_score IS NOT NULL")
+    assert {row["cvss2_vector"] for row in known} == {"AV:N/AC:L/Au:N/C:P/I:P/A:P"}
+    assert {listed(row["cwe_uids"])[0] for row in known} == {"CWE-79"}
+    for row in known:
+        assert (row["exploitability"] == "Exploits are available") == bool(row["is_exploit_available"])
+        assert 0 <= row["epss"] <= 1
+    finding = integration.rows("SELECT evidence FROM asset_vulnerabilities LIMIT 1")[0]
+    assert finding["evidence"].startswith("Installed version")
+
+
+def test_an_asset_deleted_at_tenable_is_marked_by_the_second_version_of_the_export_too(tmp_path: Path) -> None:
+    with tenable(tmp_path) as (integration, state):
+        integration.streams = ["assets-v2", "deleted-assets-v2"]
+        integration.config["asset_export"] = "v2"
+        integration.sync()
+        state.world.delete(11)
+        result = integration.sync()
+    assert stream(result, "deleted-assets-v2").deleted == 1
+    assert integration.count("assets") == 119
 
 
 def test_the_second_run_reads_only_what_changed(tmp_path: Path) -> None:
