@@ -125,9 +125,7 @@ def _partition_problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
             elif parent.request is None or parent.partitions:
                 found.append(f"{place}.stream: {part.stream} has to have a request and no partitions of its own.")
         elif part.kind == "Dates" and part.step and (complete or not stream.sync.first_run):
-            found.append(
-                f"{place}.step: it needs sync.firstRun and no completeScan, to have a beginning."
-            )
+            found.append(f"{place}.step: it needs sync.firstRun and no completeScan, to have a beginning.")
     emitted = {emit.entity for emit in stream.emit or []}
     found += [
         f"streams[{stream.name}].sync.deletes.entities: {entity} is not among what it emits."
@@ -201,13 +199,17 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
     place = f"streams[{stream.name}]"
     owner = _raw_emit(stream)
     emits: list[EmitMap] = []
+    mortal = stream.sync.deletes.entities if stream.sync.deletes else None
     for emit in stream.emit or []:
         entity = _entity(stream, emit)
+        dies = None if mortal is None else emit.entity in mortal
         keeps = emit.entity == owner and emit.raw is not False
         emits.append(
             _at(
                 f"{place}.emit[{emit.entity}]",
-                partial(mapping.parse_emit, emit, entity, override, keeps_raw=keeps, primary=emit.entity == owner),
+                partial(
+                    mapping.parse_emit, emit, entity, override, keeps_raw=keeps, primary=emit.entity == owner, dies=dies
+                ),
             )
         )
     sync = stream.sync

@@ -62,7 +62,8 @@ class EmitMap:
     when: Node | None
     group: FieldMap | None  # the reference that groups rows, for replaceWithin
     keeps_raw: bool
-    primary: bool
+    primary: bool  # what the record is about
+    dies: bool  # a tombstone deletes its row
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class StreamMap:
     ascending: bool
 
 
-def parse_emit(emit: Emit, entity: Entity, override: dict[str, Any], *, keeps_raw: bool, primary: bool) -> EmitMap:
+def parse_emit(
+    emit: Emit, entity: Entity, override: dict[str, Any], *, keeps_raw: bool, primary: bool, dies: bool | None = None
+) -> EmitMap:
     """Raises ExpressionError, its text naming the field."""
     by_name = {f.name: f for f in entity.fields}
     given = {**(emit.fields or {}), **{name: value for name, value in override.items() if name in by_name}}
@@ -101,6 +104,7 @@ def parse_emit(emit: Emit, entity: Entity, override: dict[str, Any], *, keeps_ra
         group=group,
         keeps_raw=keeps_raw,
         primary=primary,
+        dies=primary if dies is None else dies,
     )
 
 
@@ -326,7 +330,7 @@ def _write_row(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal
     if not mortal:
         _write_once(w, n, emit, root, key, time)
         return
-    if emit.primary:
+    if emit.dies:
         w.line(f"if gone: a{n} = ({key},)")
     with w.block("if not gone:"):
         _write_once(w, n, emit, root, key, time)
@@ -386,7 +390,7 @@ def _write_store(w: Writer, stream: StreamMap) -> None:
                 _write_group(w, n, emit)
             continue
         with w.block(f"if a{n} is not None:"):
-            if stream.tombstone is not None and emit.primary:
+            if stream.tombstone is not None and emit.dies:
                 with w.block("if gone:"):
                     w.line(f"tombstones.setdefault({name!r}, []).append(a{n}[0])")
                     w.line(f"o{n}.pop(a{n}[0], None); s{n}.pop(a{n}[0], None)")

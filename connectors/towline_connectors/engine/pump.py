@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from towline_connectors.engine.errors import EngineError, PolicyViolation, Superseded
+from towline_connectors.engine.errors import CursorLost, EngineError, PolicyViolation, SkipStream, Superseded
 from towline_connectors.engine.halt import Halt
 from towline_connectors.engine.source import Page
 from towline_connectors.engine.writer import StreamWriter
@@ -37,6 +37,9 @@ async def pump(pages: AsyncIterator[Page], writer: StreamWriter, halt: Halt, wor
     except EngineError as error:
         if not isinstance(error, (PolicyViolation, Superseded)):
             await work(writer.flush)
+        raise
+    except (CursorLost, SkipStream):
+        await work(writer.flush)
         raise
     finally:
         if fetching is not None and not fetching.done():

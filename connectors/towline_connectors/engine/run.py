@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -152,6 +152,7 @@ class _Runner:
     clock: Callable[[], datetime]
     files_root: str | None = None
     session: Session | None = None
+    batches: dict[str, int] = field(default_factory=dict)  # of each stream so far
 
     async def run(self, sink: Sink | None, ended: Ended) -> None:
         begun = clocks.monotonic()
@@ -260,7 +261,8 @@ class _Runner:
                 Progress(stream.name, tally.read, tally.upserted, tally.deleted, tally.rejected, decision.full)
             )
 
-        writer = StreamWriter(stream, decision, origin, state, self.session, self.plan.sync.uid, notify)
+        after = self.batches.get(stream.name, 0)
+        writer = StreamWriter(stream, decision, origin, state, self.session, self.plan.sync.uid, notify, after)
         scope: dict[str, Any] = {
             "config": self.plan.config,
             "secret": self.secrets,
@@ -285,6 +287,7 @@ class _Runner:
         try:
             await pump(source.read(reading), writer, halt, work)
         finally:
+            self.batches[stream.name] = writer.batches
             opaque = window.is_opaque(stream.spec.sync)
             result.checkpoint = None if opaque else (writer.checkpoint or "")[:256] or None
             result.rejected = writer.tally.rejected

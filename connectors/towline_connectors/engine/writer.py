@@ -47,7 +47,9 @@ class StreamWriter:
         session: Session,
         run_id: str,
         notify: Callable[[Tally], None],
+        after: int = 0,
     ) -> None:
+        """`after` is the number of the stream's last batch in this run, when it is read once more."""
         self._stream = stream
         self._decision = decision
         self._session = session
@@ -57,7 +59,7 @@ class StreamWriter:
         if stream.map.cursor_kind != "integer":
             self.mapper.cursor.limit = decision.window.now
         self._out = self.mapper.output()
-        self._seq = 0
+        self._seq = after
         self._job = dict(state.job) if state.job else None
         self._last_full = state.last_full_time
         self._final = origin.cursor
@@ -139,6 +141,11 @@ class StreamWriter:
         except DeleteGuard as guard:
             raise PolicyViolation(str(guard)) from guard
         self._count(Batch(self._stream.name, 0, state=state), written)
+
+    @property
+    def batches(self) -> int:
+        """The number of the last batch."""
+        return self._seq
 
     @property
     def checkpoint(self) -> str | None:
