@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import orjson
 
 MIN_LENGTH = 4  # shorter values would blank half of every sentence, and protect nothing
+PART_LENGTH = 16  # of a document's members and lines
 BLANK = "***"
 
 
@@ -31,13 +32,27 @@ def _forms(value: str) -> set[str]:
     return {form for form in forms if len(form) >= MIN_LENGTH}
 
 
+def _parts(secret: str) -> list[str]:
+    """What a secret is made of, if it is a document: the texts of a JSON object, the lines of a key in PEM form."""
+    found = [line.strip() for line in secret.splitlines() if len(line.strip()) >= PART_LENGTH]
+    if secret.lstrip().startswith("{"):
+        try:
+            document = orjson.loads(secret)
+        except orjson.JSONDecodeError:
+            return found
+        members = [value for value in document.values() if isinstance(value, str)]
+        found += [value for value in members if len(value) >= PART_LENGTH and not value.startswith("https://")]
+        found += [line for value in members if "\n" in value for line in _parts(value)]
+    return [part for part in found if not part.startswith("-----")]
+
+
 class Redactor:
     """Blanks known secrets in text; the longest first, so that no rest of one stays."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms: set[str] = set()
         for secret in secrets:
-            for value in {secret, secret.strip()}:
+            for value in {secret, secret.strip(), *_parts(secret)}:
                 if len(value) >= MIN_LENGTH:
                     forms |= _forms(value)
         ordered = sorted(forms, key=len, reverse=True)
