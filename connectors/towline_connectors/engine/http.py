@@ -135,10 +135,16 @@ class Client:
                     return
                 await inner.aclose()
                 url = urljoin(request.url, target)
-                if origin(url) != first or request.method not in ("GET", "HEAD") or not redirects:
+                if origin(url) != first:
                     raise ConfigInvalid(
                         f"{first[1]} redirects {request.method} {request.shown} to {origin(url)[1] or 'another place'};"
                         " Towline does not follow redirects to other hosts. Set the address that it redirects to.",
+                        status=answer.status,
+                    )
+                if request.method not in ("GET", "HEAD") or not redirects:
+                    raise ConfigInvalid(
+                        f"{first[1]} redirects {request.method} {request.shown}; Towline sends no body or signature a"
+                        " second time. Set the address that it redirects to.",
                         status=answer.status,
                     )
                 request = replace(request, url=url)
