@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from towline_connectors.engine import values
+from towline_connectors.engine import shapes, units, values
 from towline_connectors.engine.values import Mismatch
 
 _MAC = re.compile(r"^[0-9A-Fa-f]{2}([:-]?[0-9A-Fa-f]{2}){5}$")
@@ -319,4 +319,17 @@ FUNCTIONS: dict[str, Function] = {
     "length": (length, 1, 1),
     "multiply": (multiply, 2, 2),
     "collect": (collect, 2, 2),
+    "scale": (units.scale, 2, 3),
+    "bytes": (units.bytes_, 1, 1),
+    "seconds": (units.seconds, 1, 1),
+    "days_until": (units.days_until, 1, 1),
+    "in_days": (units.in_days, 1, 1),
+    "date": (units.date, 2, 2),
+    "epoch_ms": (units.epoch_ms, 1, 1),
+    "add": (units.add, 2, None),
+    "list": (shapes.list_, 1, 1),
+    "when": (shapes.when, 2, 3),
+    "entries": (shapes.entries, 1, 1),
+    "unique": (shapes.unique, 1, 1),
+    "parse_json": (shapes.parse_json, 1, 1),
 }
