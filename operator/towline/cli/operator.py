@@ -23,6 +23,8 @@ from towline.cli.errors import CliError
 )
 @click.option("--image-pull-secret", "pull_secrets", multiple=True, help="For the connectors' pods; may be repeated.")
 @click.option("--max-active-syncs", type=click.IntRange(1, 10000), default=10, show_default=True)
+@click.option("--max-active-per-namespace", type=click.IntRange(0, 10000), default=0, help="0: no limit of its own.")
+@click.option("--max-active-per-connector", type=click.IntRange(0, 10000), default=0, help="0: no limit of its own.")
 @click.option("--job-resources", default="", metavar="JSON", help='For example {"limits": {"memory": "512Mi"}}.')
 @click.option("--job-priority-class", default="", help="PriorityClass of the connectors' pods.")
 @click.option("--job-deadline", type=click.IntRange(60), default=3600, show_default=True, help="Seconds per attempt.")
@@ -88,6 +90,8 @@ def operator(
     image_pull_policy: str,
     pull_secrets: tuple[str, ...],
     max_active_syncs: int,
+    max_active_per_namespace: int,
+    max_active_per_connector: int,
     job_resources: str,
     job_priority_class: str,
     job_deadline: int,
@@ -140,6 +144,8 @@ def operator(
         runs=runs,
         namespaces=namespaces,
         max_active_syncs=max_active_syncs,
+        max_active_per_namespace=max_active_per_namespace,
+        max_active_per_connector=max_active_per_connector,
         resync_seconds=resync,
         secret_check_seconds=secret_check,
         secret_recheck_seconds=secret_recheck,

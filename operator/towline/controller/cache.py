@@ -117,8 +117,9 @@ def slim(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     if kind == "Job":
         meta.pop("annotations", None)
-        deadline = (obj.get("spec") or {}).get("activeDeadlineSeconds")
-        return {"metadata": meta, "spec": {"activeDeadlineSeconds": deadline}, "status": obj.get("status") or {}}
+        spec = obj.get("spec") or {}
+        kept = {name: spec[name] for name in ("activeDeadlineSeconds", "suspend") if name in spec}
+        return {"metadata": meta, "spec": kept, "status": obj.get("status") or {}}
     if kind == "Pod":
         meta.pop("annotations", None)
         containers = [

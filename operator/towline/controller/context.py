@@ -68,6 +68,8 @@ class Context:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     claims: dict[str, datetime] = field(default_factory=dict)
     """Namespaces whose volume was seen, and when."""
+    queue_told: dict[Key, datetime] = field(default_factory=dict)
+    """When the status of a SyncJob that waits for a slot was last given its place."""
     manifests: dict[tuple[str, int], Connector] = field(default_factory=dict)
     """Parsed Connectors by uid and generation."""
     verdicts: dict[str, tuple[int, list[str]]] = field(default_factory=dict)

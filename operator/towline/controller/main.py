@@ -18,11 +18,11 @@ from towline.controller.feed import SELECTOR, Feed, quiet_logs
 from towline.controller.leader import Elector
 from towline.controller.probes import Probe, Prober
 from towline.controller.queue import Key, WorkQueue
-from towline.controller.reconcilers import reconcile
+from towline.controller.reconcilers import hold_slot, reconcile
 from towline.controller.samples import samples
 from towline.controller.settings import Settings
 from towline.core.connectors import Check
-from towline.core.slots import Slots
+from towline.core.slots import Limits, Slots
 from towline.kube.access import Access
 from towline.kube.client import Client
 from towline.kube.errors import ApiError
@@ -52,7 +52,9 @@ class Operator:
             facts=Facts(client),
             events=Recorder(client),
             metrics=metrics,
-            slots=Slots(settings.max_active_syncs),
+            slots=Slots(
+                Limits(settings.max_active_syncs, settings.max_active_per_namespace, settings.max_active_per_connector)
+            ),
             settings=settings,
             check=check,
             prober=Prober(
@@ -191,7 +193,7 @@ class Operator:
         for raw in self.context.cache.all("SyncJob"):
             status = raw.get("status") or {}
             if status.get("attempts") and not status.get("completionTime") and not status.get("nextAttemptTime"):
-                self.context.slots.hold(Key("SyncJob", raw["metadata"]["namespace"], raw["metadata"]["name"]))
+                hold_slot(self.context, Key("SyncJob", raw["metadata"]["namespace"], raw["metadata"]["name"]), raw)
 
     async def _resync(self) -> None:
         while True:

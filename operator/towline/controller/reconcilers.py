@@ -24,10 +24,10 @@ from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.facts import Surroundings
 from towline.core.integrations import IntegrationSnapshot, reconcile_integration
-from towline.core.pods import JobFacts, PodFacts, job_facts, newest, pod_facts
+from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.runs import Run, run_of, unfinished
-from towline.core.slots import Request
-from towline.core.syncjobs import SyncSnapshot, reconcile_sync
+from towline.core.slots import Place, Request
+from towline.core.syncjobs import QUEUE_NEWS, SyncSnapshot, reconcile_sync
 from towline.core.validate import Problem, View
 from towline.kube.errors import NotFoundError
 from towline.kube.resources import JOBS
@@ -108,10 +108,10 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
         await perform(context, key.kind, raw, [PatchStatus(status)])
         return None
     if _running(raw):
-        context.slots.hold(key)
+        hold_slot(context, key, raw)
     snapshot = await _snapshot(context, key, raw, sync)
     decision = reconcile_sync(snapshot, now, context.settings.runs)
-    if decision.slot is Slot.WANT and context.slots.ask(_request(key, sync)):
+    if decision.slot is Slot.WANT and context.slots.ask(_request(context, key, sync)):
         snapshot = await _snapshot(context, key, raw, sync)
         decision = reconcile_sync(snapshot, context.clock(), context.settings.runs)
     try:
@@ -147,8 +147,15 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
     runs = _runs(context, key.namespace, sync.spec.integration_ref.name)
     open_runs = unfinished(runs)
     jobs = _jobs(context, key)
-    if _running(raw) and sync.status and sync.status.attempts not in jobs:
-        await _look_for_job(context, key, sync.status.attempts or 1, jobs)
+    pods = _pods(context, key, jobs)
+    if _running(raw) and sync.status:
+        attempt = sync.status.attempts or 1
+        gone = attempt in pods and pods[attempt].gone and pods[attempt].exit_code is None
+        # Before a Job is taken for lost, or a pod's end for a disruption: the two are watched apart, and a Job that
+        # was suspended or deleted may be news that has not come yet.
+        if attempt not in jobs or gone:
+            await _look_for_job(context, key, attempt, jobs)
+            pods = _pods(context, key, jobs)
     ahead = open_runs[0].name if open_runs and open_runs[0].name != key.name else ""
     replace = integration is not None and integration.spec.concurrency_policy == "Replace"
     newer = max(open_runs, key=lambda run: (run.created, run.name), default=None) if replace else None
@@ -161,10 +168,11 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
         checked=checked,
         around=around,
         jobs=jobs,
-        pods=_pods(context, key),
+        pods=pods,
         ahead="" if replaced_by else ahead,
         replaced_by=replaced_by,
         slot=context.slots.holds(key),
+        place=_place(context, key),
         keep_failed_job=history.newest_failed(runs) == key.name,
     )
 
@@ -175,10 +183,11 @@ def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:
 
 
 async def _look_for_job(context: Context, key: Key, attempt: int, jobs: dict[int, JobFacts]) -> None:
-    """Ask for a Job that the cache does not have, before it is taken for lost."""
+    """Ask for a Job as it is now."""
     try:
         found = slim("Job", await context.client.get(JOBS, key.namespace, names.job(key.name, attempt)))
     except NotFoundError:
+        jobs.pop(attempt, None)
         return
     context.cache.put("Job", found)
     jobs[attempt] = job_facts(found)
@@ -193,15 +202,16 @@ def _jobs(context: Context, key: Key) -> dict[int, JobFacts]:
     return found
 
 
-def _pods(context: Context, key: Key) -> dict[int, PodFacts]:
+def _pods(context: Context, key: Key, jobs: dict[int, JobFacts]) -> dict[int, PodFacts]:
     by_attempt: dict[int, list[PodFacts]] = {}
     present = [(pod, False) for pod in context.cache.group("Pod", key.namespace, key.name)]
     departed = [(pod, True) for pod in context.cache.departed(key.namespace, key.name)]
     for pod, gone in present + departed:
         job = (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", "")
         attempt = names.attempt_of(job, key.name)
-        if attempt is not None:
-            by_attempt.setdefault(attempt, []).append(pod_facts(pod, gone))
+        facts = pod_facts(pod, gone)
+        if attempt is not None and not before_suspension(facts, jobs.get(attempt)):
+            by_attempt.setdefault(attempt, []).append(facts)
     chosen = {attempt: newest(pods) for attempt, pods in by_attempt.items()}
     return {attempt: pod for attempt, pod in chosen.items() if pod is not None}
 
@@ -223,12 +233,49 @@ def _running(raw: dict[str, Any]) -> bool:
     return bool(status.get("attempts")) and not status.get("completionTime") and not status.get("nextAttemptTime")
 
 
-def _request(key: Key, sync: SyncJob) -> Request:
-    return Request(key, (key.namespace, sync.spec.integration_ref.name), _ORDER.get(sync.spec.trigger, 2))
+def _place(context: Context, key: Key) -> Place | None:
+    """Where a SyncJob stands in the queue, unless its status was told a moment ago: its own write wakes it up."""
+    now, told = context.clock(), context.queue_told.get(key)
+    if told is not None and now - told < QUEUE_NEWS - timedelta(seconds=1):
+        return None
+    found = context.slots.place(key)
+    if found is not None and found.position:
+        context.queue_told[key] = now
+    return found
+
+
+def hold_slot(context: Context, key: Key, raw: dict[str, Any]) -> None:
+    """Count a SyncJob that already runs against the limits; one that a queue of the cluster holds back does not."""
+    if not _suspended(context, key, raw):
+        integration = str(raw.get("spec", {}).get("integrationRef", {}).get("name", ""))
+        context.slots.hold(key, key.namespace, _connector_of(context, key.namespace, integration))
+
+
+def _suspended(context: Context, key: Key, raw: dict[str, Any]) -> bool:
+    attempt = (raw.get("status") or {}).get("attempts") or 0
+    job = context.cache.get("Job", key.namespace, names.job(key.name, attempt)) or {}
+    return bool((job.get("spec") or {}).get("suspend"))
+
+
+def _connector_of(context: Context, namespace: str, integration: str) -> str:
+    found = context.cache.get("Integration", namespace, integration) or {}
+    return str(found.get("spec", {}).get("connectorRef", {}).get("name", ""))
+
+
+def _request(context: Context, key: Key, sync: SyncJob) -> Request:
+    name = sync.spec.integration_ref.name
+    return Request(
+        key,
+        (key.namespace, name),
+        _ORDER.get(sync.spec.trigger, 2),
+        key.namespace,
+        _connector_of(context, key.namespace, name),
+    )
 
 
 def _give_back(context: Context, key: Key) -> None:
     context.slots.release(key)
+    context.queue_told.pop(key, None)
     _wake_next(context)
 
 

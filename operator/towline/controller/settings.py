@@ -16,6 +16,8 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     """Namespaces to work in; empty: all."""
     max_active_syncs: int = 10
+    max_active_per_namespace: int = 0
+    max_active_per_connector: int = 0
     workers: int = 32
     resync_seconds: float = 600.0
     secret_check_seconds: float = 300.0

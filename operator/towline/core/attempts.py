@@ -89,8 +89,12 @@ def observe(
     """How the attempt stands, from its Job (None: it is gone) and its pod (None: none was seen)."""
     # The Job controller deletes the pod before it says why, so the time itself counts as well.
     deadline = job is not None and (
-        _reason(job, "DeadlineExceeded") or (job.deadline is not None and now >= job.deadline)
+        _reason(job, "DeadlineExceeded") or (job.deadline is not None and now >= job.deadline and not job.suspended)
     )
+    if job is not None and job.suspended and (pod is None or pod.exit_code != 0):
+        # A queue of the cluster holds it back or has preempted it: the same Job goes on with a new pod, and that from
+        # the committed checkpoint. What the old pod said on its way out is no end of the attempt.
+        return Waiting(Reason.QUEUED, "its Job is suspended by a queue of the cluster")
     if pod is not None and pod.exit_code is not None:
         return _ended(pod, Expected(expected_sync, attempt, pod.uid), job, deadline)
     if deadline:

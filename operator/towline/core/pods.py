@@ -31,6 +31,7 @@ class PodFacts:
     deleting_since: datetime | None = None
     running: bool = False
     image: str = ""
+    created: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class JobFacts:
     """Type → (reason, message, since), of those that are True."""
     deadline: datetime | None = None
     """When Kubernetes ends it."""
+    started: datetime | None = None
+    """Since when it may have pods; set anew when it goes on after a suspension."""
+    suspended: bool = False
+    """Held back, for example by Kueue; its deadline begins anew when it goes on."""
 
     @property
     def finished(self) -> bool:
@@ -71,6 +76,7 @@ def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:
         deleting_since=times.moment(meta.get("deletionTimestamp")),
         running="running" in state,
         image=_named(pod.get("spec", {}).get("containers")).get("image") or "",
+        created=times.moment(meta.get("creationTimestamp")),
     )
 
 
@@ -81,7 +87,8 @@ def _named(containers: list[dict[str, Any]] | None) -> dict[str, Any]:
 def job_facts(job: Mapping[str, Any]) -> JobFacts:
     """The facts of a Job object. All conditions count, not the first: their order differs between versions."""
     meta, status = job.get("metadata", {}), job.get("status", {})
-    started, allowed = times.moment(status.get("startTime")), job.get("spec", {}).get("activeDeadlineSeconds")
+    spec = job.get("spec", {})
+    started, allowed = times.moment(status.get("startTime")), spec.get("activeDeadlineSeconds")
     return JobFacts(
         name=meta.get("name", ""),
         uid=meta.get("uid", ""),
@@ -92,7 +99,17 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts:
             if c.get("status") == "True"
         },
         deadline=started + timedelta(seconds=allowed) if started and allowed else None,
+        started=started,
+        suspended=bool(spec.get("suspend")),
     )
+
+
+def before_suspension(pod: PodFacts, job: JobFacts | None) -> bool:
+    """Whether a pod is of the time before its Job was suspended: its end says nothing of the Job's."""
+    if job is None or pod.created is None:
+        return False
+    # A Job without a start has no pods of its own: it is suspended, or it was a moment ago.
+    return pod.gone if job.started is None else pod.created < job.started
 
 
 def newest(pods: Iterable[PodFacts]) -> PodFacts | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,10 +29,13 @@ from towline.core.conditions import sentence
 from towline.core.facts import RunSettings, Surroundings
 from towline.core.plan import PlanTooLargeError, build_plan
 from towline.core.pods import JobFacts, PodFacts
+from towline.core.slots import Place
 from towline.core.validate import Problem, View
 
 GRACE = timedelta(seconds=60)
 """How long a SyncJob waits for its Integration, which may arrive after it from the same `kubectl apply`."""
+QUEUE_NEWS = timedelta(seconds=30)
+"""How old, at least, the place in the queue that a status shows may be."""
 _SHORT_GRACE = timedelta(seconds=10)
 _DEFAULT_ATTEMPTS = 4
 
@@ -53,6 +56,8 @@ class SyncSnapshot:
     replaced_by: str = ""
     """A newer SyncJob, where concurrencyPolicy is Replace."""
     slot: bool = False
+    place: Place | None = None
+    """Where it stands in the queue for a slot; None where that was told a moment ago."""
     keep_failed_job: bool = True
     """Whether this is the newest failed run of its Integration."""
 
@@ -98,10 +103,21 @@ def _start(
     if not s.slot:
         # Written with a little delay: most syncs get their slot at once and need no extra write.
         waited = now - _created(s, now) >= timedelta(seconds=2)
-        decision = _wait(s, Reason.QUEUED, "waits until other syncs end: as many run as maxActiveSyncs allows", now)
-        actions = decision.actions if waited else []
-        return Decision(actions, None if waited else now + timedelta(seconds=2), Slot.WANT)
+        if not waited:
+            return Decision([], now + timedelta(seconds=2), Slot.WANT)
+        return replace(_queue(s, status, now), slot=Slot.WANT)
     return _launch(s, integration, s.checked, status, attempt, now, settings)
+
+
+def _queue(s: SyncSnapshot, status: SyncJobStatus, now: datetime) -> Decision:
+    """Say where it stands. The place moves with every sync that ends: it is written anew now and then."""
+    waiting = s.place.waiting if s.place else 0
+    again = now + QUEUE_NEWS * max(1.0, waiting / 300)  # ten writes a second, however long the queue is
+    if s.place is None or status.attempts:
+        return Decision(look_again=again)
+    text = f"waits for a slot, number {s.place.position} of {s.place.waiting}: {s.place.reason}"
+    written = syncstatus.queued(s.sync, s.place.position, text, now)
+    return Decision([PatchStatus(written)], again)
 
 
 def _launch(
@@ -121,6 +137,7 @@ def _launch(
     changes: dict[str, Any] = {
         "attempts": attempt,
         "next_attempt_time": None,
+        "queue_position": None,
         "job_ref": {"name": job["metadata"]["name"]},
         "image": jobspec.image_of(view.connector, settings)[0],
         "start_time": status.start_time or times.text(now),
@@ -150,7 +167,9 @@ def _observe(
     if isinstance(seen, Waiting):
         prefix = f"attempt {attempt}: " if attempt > 1 else ""
         written = syncstatus.under_way(s.sync, seen.reason, f"{prefix}{seen.message}", now)
-        return Decision([PatchStatus(written), *_old_jobs(s, status)], seen.look_again, Slot.HOLD)
+        # A Job that a queue of the cluster holds back needs no slot of Towline's: that queue decides.
+        slot = Slot.RELEASE if seen.reason is Reason.QUEUED else Slot.HOLD
+        return Decision([PatchStatus(written), *_old_jobs(s, status)], seen.look_again, slot)
     failures = status.failures or 0
     disruptions = attempt - failures
     if attempts.counts(seen, disruptions):

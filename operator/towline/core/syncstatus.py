@@ -20,6 +20,12 @@ def waiting(sync: SyncJob, reason: Reason, message: str, now: datetime) -> dict[
     return _written(sync, {}, [Wanted(ConditionType.SUCCEEDED, "Unknown", reason, sentence(message))], now)
 
 
+def queued(sync: SyncJob, position: int, message: str, now: datetime) -> dict[str, Any]:
+    """Waits for a slot at this place."""
+    wanted = [Wanted(ConditionType.SUCCEEDED, "Unknown", Reason.QUEUED, sentence(message))]
+    return _written(sync, {"queue_position": position}, wanted, now)
+
+
 def under_way(
     sync: SyncJob, reason: Reason, message: str, now: datetime, changes: dict[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -48,7 +54,12 @@ def finished(
     wanted = [Wanted(ConditionType.SUCCEEDED, status, reason, sentence(message))]
     if not succeeded:
         wanted.append(Wanted(ConditionType.STALLED, "True", reason, sentence(message)))
-    ended = {"completion_time": times.text(now), "next_attempt_time": None, "progress": None}
+    ended = {
+        "completion_time": times.text(now),
+        "next_attempt_time": None,
+        "queue_position": None,
+        "progress": None,
+    }
     return _written(sync, {**ended, **(changes or {})}, wanted, now)
 
 

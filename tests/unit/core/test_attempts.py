@@ -1,5 +1,6 @@
 """What the end of a pod or a Job means, and what a result has to be like to be believed."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.unit.core.build import NOW, SETTINGS, exit_code, result
 
 from towline.contract import EXIT_CODES, RunResult
 from towline.core.attempts import Kind, Outcome, Waiting, counts, observe, retry_at
-from towline.core.pods import JobFacts, PodFacts, job_facts, newest, pod_facts
+from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.results import Expected, Unreadable, parse_result, printable
 
 SYNC = "uid-acme-prod-m-1"
@@ -236,6 +237,12 @@ def test_a_full_cluster_is_waited_for() -> None:
 
 def test_a_job_suspended_by_a_queue_counts_as_queued() -> None:
     assert waiting(job(Suspended=("JobSuspended", "")), None).reason == "Queued"
+    preempted = replace(job(), suspended=True, deadline=NOW - timedelta(hours=1))
+    assert waiting(preempted, None).reason == "Queued"
+    stopped = ended(result("Disrupted"), gone=True)
+    assert waiting(preempted, stopped).reason == "Queued", "no new attempt"
+    assert before_suspension(replace(stopped, created=CREATED), replace(job(), started=NOW))
+    assert not before_suspension(replace(stopped, created=NOW), replace(job(), started=NOW))
 
 
 def test_a_job_without_a_pod_is_explained_after_a_minute() -> None:

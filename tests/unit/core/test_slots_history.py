@@ -9,11 +9,11 @@ from tests.unit.core.build import NOW, sync
 
 from towline.core import history, names, times
 from towline.core.runs import Run, run_of, unfinished
-from towline.core.slots import Request, Slots
+from towline.core.slots import Limits, Request, Slots
 
 
-def request(key: str, group: str = "g", priority: int = 2) -> Request:
-    return Request(key, group, priority)
+def request(key: str, group: str = "g", priority: int = 2, namespace: str = "", connector: str = "") -> Request:
+    return Request(key, group, priority, namespace, connector)
 
 
 def test_no_more_run_than_the_limit_allows() -> None:
@@ -48,6 +48,39 @@ def test_an_integration_with_many_syncs_does_not_push_others_back() -> None:
         order.append(key)
         slots.release(key)
     assert order == ["a0", "b0", "a1", "a2", "a3", "a4"]
+
+
+def test_a_full_namespace_or_connector_does_not_hold_up_the_others() -> None:
+    slots = Slots(Limits(total=10, namespace=1, connector=2))
+    assert slots.ask(request("a0", "a", namespace="one", connector="acme"))
+    assert not slots.ask(request("a1", "a", namespace="one", connector="acme"))
+    assert slots.ask(request("b0", "b", namespace="two", connector="acme")), "who waits for its namespace is passed by"
+    assert not slots.ask(request("c0", "c", namespace="three", connector="acme"))
+    assert slots.ask(request("d0", "d", namespace="four", connector="other"))
+    first, third = slots.place("a1"), slots.place("c0")
+    assert first is not None
+    assert (first.position, first.waiting) == (1, 2)
+    assert "maxActivePerNamespace" in first.reason
+    assert third is not None
+    assert (third.position, "maxActivePerConnector" in third.reason) == (2, True)
+    slots.release("a0")
+    assert slots.next_in_line() == "a1"
+    assert slots.ask(request("a1", "a", namespace="one", connector="acme"))
+    assert not slots.ask(request("c0", "c", namespace="three", connector="acme"))
+
+
+def test_a_sync_by_hand_goes_before_a_thousand_scheduled_ones_and_knows_its_place() -> None:
+    slots = Slots(1)
+    slots.ask(request("running"))
+    for number in range(1000):
+        slots.ask(request(f"s{number}", f"g{number}"))
+    slots.ask(request("by-hand", "g5", priority=0))
+    place, last = slots.place("by-hand"), slots.place("s999")
+    assert place is not None
+    assert (place.position, place.waiting) == (1, 1001)
+    assert "maxActive" in place.reason
+    assert last is not None
+    assert last.position == 1001
 
 
 def test_what_already_runs_holds_its_slot_even_beyond_the_limit() -> None:

@@ -14,6 +14,7 @@ from towline.contract import EXIT_CODES
 from towline.core import actions as act
 from towline.core.facts import SecretFacts
 from towline.core.pods import JobFacts, PodFacts
+from towline.core.slots import Place
 from towline.core.syncjobs import SyncSnapshot, reconcile_sync
 
 
@@ -50,9 +51,13 @@ def test_a_run_starts_with_its_volume_its_job_and_then_its_status() -> None:
 
 
 def test_without_a_slot_it_asks_for_one_and_writes_nothing_yet() -> None:
-    decision = decide(slot=False)
+    decision = decide(slot=False, place=Place(3, 17, "10 syncs run, as many as sync.maxActive allows"))
     assert decision.slot is act.Slot.WANT
     assert condition(decision)["reason"] == "Queued"
+    assert "number 3 of 17: 10 syncs run" in condition(decision)["message"]
+    (patch,) = [action for action in decision.actions if isinstance(action, act.PatchStatus)]
+    assert patch.status["queuePosition"] == 3
+    assert decide(slot=False).actions == [], "told a moment ago"
     fresh = reconcile_sync(
         SyncSnapshot(sync=sync(), integration=integration(), checked=view(), around=around()),
         NOW - timedelta(seconds=59),
