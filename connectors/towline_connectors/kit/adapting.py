@@ -24,11 +24,11 @@ def url_templates(spec: ConnectorSpec) -> list[str]:
     if spec.http is None:
         return []
     base = spec.http.base_url.rstrip("/")
-    paths = list(_paths([stream.wire() for stream in spec.streams or []]))
+    relative = list(paths([stream.wire() for stream in spec.streams or []]))
     if spec.health is not None:
-        paths.append(spec.health.request.path)
+        relative.append(spec.health.request.path)
     tokens = [url for url in _values(spec.http.wire(), "tokenURL") if isinstance(url, str)]
-    full = [path if "://" in path.partition("?")[0] else f"{base}/{path.lstrip('/')}" for path in paths]
+    full = [path if "://" in path.partition("?")[0] else f"{base}/{path.lstrip('/')}" for path in relative]
     return [base, *(url.partition("?")[0] for url in full), *tokens]
 
 
@@ -97,7 +97,8 @@ def _requests(value: Any) -> Iterator[Manifest]:
             yield from _requests(member)
 
 
-def _paths(value: Any) -> Iterator[str]:
+def paths(value: Any) -> Iterator[str]:
+    """The path of each request below a part of a manifest."""
     for request in _requests(value):
         if "/" in request["path"]:
             yield request["path"]
@@ -129,7 +130,7 @@ def _base(template: str, manifest: Manifest, config: Mapping[str, Any], entries:
     lead to the same host as the requests."""
     base = urlsplit(filled(template, config))
     prefix = base.path.rstrip("/")
-    patterns = [_pattern(f"{prefix}/{_filled_path(path, config)}") for path in _paths(manifest.get("streams"))]
+    patterns = [pattern(f"{prefix}/{_filled_path(path, config)}") for path in paths(manifest.get("streams"))]
     counted: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         if any(pattern.fullmatch(entry.path) for pattern in patterns):
@@ -145,7 +146,8 @@ def _filled_path(path: str, config: Mapping[str, Any]) -> str:
     return found.partition("?")[0].lstrip("/")
 
 
-def _pattern(path: str) -> re.Pattern[str]:
+def pattern(path: str) -> re.Pattern[str]:
+    """What a path with references can look like."""
     return re.compile("".join("[^/]+" if n % 2 else re.escape(p) for n, p in enumerate(_split(path))))
 
 
@@ -178,7 +180,7 @@ def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
     """The exchanges of a request of the manifest, whatever its host."""
     if "path" not in request:
         return []
-    ending = re.compile(_pattern("/" + request["path"].partition("?")[0].lstrip("/")).pattern + r"\Z")
+    ending = re.compile(pattern("/" + request["path"].partition("?")[0].lstrip("/")).pattern + r"\Z")
     return [entry for entry in entries if ending.search(entry.path)]
 
 
@@ -217,14 +219,24 @@ def _leaves(value: Any, place: str = "") -> dict[str, Any]:
     return found
 
 
-def needed(spec: ConnectorSpec, entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """What the recording tells about settings: hosts, tenants, the address of a file."""
-    guesses = dummies.guessed(url_templates(spec), [entry.url for entry in entries])
-    files = getattr(spec, "files", None)
-    if files is not None:
-        documents = [entry.url for entry in entries if entry.method == "GET" and entry.status == 200]
-        for _place, text in dummies.texts(files.wire()):
-            for kind, key, _member in dummies.references(text):
-                if kind == "config" and "url" in key.lower():
-                    guesses.setdefault(key, []).extend(documents)
-    return guesses
+def needed(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """What the recording tells about settings that are not given: hosts, tenants."""
+    known = dummies.with_defaults(spec, given)
+
+    def value(match: re.Match[str]) -> str:
+        found = known.get(match[1])
+        return match[0] if found is None else str(found)
+
+    templates = [re.sub(r"\$\{\s*config\.(\w+)\s*\}", value, template) for template in url_templates(spec)]
+    return dummies.guessed(templates, [entry.url for entry in entries])
+
+
+def report(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, str]:
+    """For a connector that reads a file from a URL: the setting of that URL, as recorded."""
+    if spec.files is None or spec.files.url is None:
+        return {}
+    documents = [entry.url for entry in entries if entry.method == "GET" and entry.status == 200]
+    keys = [key for kind, key, _member in dummies.references(spec.files.url) if kind == "config"]
+    if not documents or not keys or any(given.get(each) for each in ("path", "volume", *keys)):
+        return {}
+    return {keys[0]: documents[0]}

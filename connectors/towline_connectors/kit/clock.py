@@ -17,12 +17,14 @@ _GLANCE = 0.005  # seconds of real waiting between two looks whether the work th
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """`stalled` tells how many of the exchanges under way will never end by themselves (a server that plays dead)."""
+    """`stalled` counts the exchanges, since the beginning, that a server left without an answer: these are not waited
+    for. It takes one exchange at a time to tell which one that is."""
 
     def __init__(self, stalled: Callable[[], int] = lambda: 0) -> None:
         self.skipped = 0.0  # seconds, so far
         self._stalled = stalled
         self._held = 0
+        self._given_up = 0  # of the stalled exchanges, those that have ended
         super().__init__(_Selector(self))
 
     def time(self) -> float:
@@ -36,9 +38,10 @@ class SkippingLoop(asyncio.SelectorEventLoop):
             yield
         finally:
             self._held -= 1
+            self._given_up = self._stalled()
 
     def idle(self) -> bool:
-        return self._held - self._stalled() <= 0
+        return self._held - (self._stalled() - self._given_up) <= 0
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         future: asyncio.Future[Any] = super().run_in_executor(executor, func, *args)

@@ -30,29 +30,38 @@ def settings(
     setting) if one fits the schema, else a made-up one. ValueError names a setting for which nothing fits."""
     schema = spec.config_schema or {}
     properties = schema.get("properties") or {}
-    filled = dict(given)
-    for name, below in properties.items():
-        if name not in filled and "default" in below:
-            filled[name] = deepcopy(below["default"])
+    filled = with_defaults(spec, given)
     manifest = spec.wire()
     mentioned = {key for _place, text in texts(manifest) for kind, key, _m in references(text) if kind == "config"}
     for name in dict.fromkeys([*(schema.get("required") or []), *sorted(mentioned)]):
-        if filled.get(name) in (None, "") and name in properties:
+        if filled.get(name) is None and name in properties:
             filled[name] = _fitting(name, properties[name], (guesses or {}).get(name, ()))
     return filled
 
 
+def with_defaults(spec: ConnectorSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` and the schema's defaults."""
+    filled = dict(given)
+    for name, below in ((spec.config_schema or {}).get("properties") or {}).items():
+        if name not in filled and "default" in below:
+            filled[name] = deepcopy(below["default"])
+    return filled
+
+
 def secrets(spec: ConnectorSpec) -> dict[str, str]:
-    """A value for each credential that is not optional; JSON documents where members of one are read."""
+    """A value for each credential that is not optional or that http.auth asks for; a JSON document where members of
+    it are read."""
     members: dict[str, set[str]] = {}
     for _place, text in texts(spec.wire()):
         for kind, key, member in references(text):
             if kind == "secret":
                 members.setdefault(key, set()).update({member} - {""})
+    auth = spec.http.auth.wire() if spec.http is not None and spec.http.auth is not None else {}
+    asked = {key for _place, text in texts(auth) for kind, key, _member in references(text) if kind == "secret"}
     made = {}
     for credential in spec.credentials or []:
         wanted = members.get(credential.key, set())
-        if credential.optional:
+        if credential.optional and credential.key not in asked:
             continue
         made[credential.key] = json.dumps(dict.fromkeys(sorted(wanted), "replayed")) if wanted else "replayed"
     return made

@@ -77,7 +77,8 @@ def replay(
 def prepared(spec: ConnectorSpec, recording: Recording, given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings: those given, the defaults, what the recording shows, and dummies. ValueError names a setting for
     which nothing of these fits."""
-    return dummies.settings(spec, given, adapting.needed(spec, recording.entries))
+    known = {**given, **adapting.report(spec, given, recording.entries)}
+    return dummies.settings(spec, known, adapting.needed(spec, known, recording.entries))
 
 
 def _outcome(

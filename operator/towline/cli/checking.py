@@ -15,6 +15,7 @@ from towline.api.syncjob import SyncJob
 from towline.cli import connectors, credentials
 from towline.cli.errors import CliError
 from towline.cli.local import DEFAULT_NAMESPACE, Choices, facts_of, plan_of
+from towline.cli.lines import located
 from towline.cli.manifests import Document
 from towline.core import hosts
 from towline.core.config import schema_problem, with_defaults
@@ -48,6 +49,7 @@ def check(documents: Sequence[Document]) -> list[Finding]:
                 finding.problems += _connector(parsed, document.source)
             elif isinstance(parsed, Integration):
                 _integration(parsed, documents, finding)
+        finding.problems = located(document, finding.problems)
         findings.append(finding)
     return findings
 

@@ -9,7 +9,10 @@ from towline.cli.lazy import LazyGroup, Verb
 VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
         "Prove",
-        (Verb("replay", "towline.cli.connector_replay", "Run it against recorded traffic (HAR)."),),
+        (
+            Verb("replay", "towline.cli.connector_replay", "Run it against recorded traffic (HAR)."),
+            Verb("test", "towline.cli.connector_test", "Run the conformance suite against its simulator."),
+        ),
     ),
 )
 

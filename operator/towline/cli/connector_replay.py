@@ -98,7 +98,8 @@ def _summarise(ended: Sequence[StreamOutcome], lenient: bool) -> None:
             rejected = f"  {outcome.rejected} rejected" if outcome.rejected else ""
             say("✔", f"{title}  {number(read)} records read  {number(len(outcome.records))} entities{rejected}")
         for (method, path), count in outcome.left.items() if outcome.good else ():
-            say(" ", f"{' ' * width}  {count} recorded answers of {method} {path} were not asked for")
+            if method == "GET":
+                say(" ", f"{' ' * width}  {count} recorded answers of {method} {path} were not asked for")
     good = [outcome.name for outcome in ended if outcome.good]
     bad = [outcome for outcome in ended if not outcome.good]
     total = sum(len(outcome.records) for outcome in ended)
@@ -108,6 +109,6 @@ def _summarise(ended: Sequence[StreamOutcome], lenient: bool) -> None:
     say("✗", f"{len(bad)} of {len(ended)} streams failed.")
     if not lenient and any(outcome.unanswered for outcome in bad):
         say(" ", "The recording was made by another client? With --lenient query parameters may differ.")
-    if good:
-        options = " ".join(f"--stream {stream}" for stream in good)
+    if any(outcome.good and outcome.covered for outcome in ended):
+        options = " ".join(f"--stream {outcome.name}" for outcome in ended if outcome.good and outcome.covered)
         say("►", f"What the recording covers: {program()} connector replay … {options}")

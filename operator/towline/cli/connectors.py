@@ -47,8 +47,10 @@ def parsed(document: Document) -> Connector:
         return Connector.model_validate(document.data)
     except ValidationError as error:
         from towline.api.explain import explain
+        from towline.cli.lines import located
 
-        raise CliError(f'Connector "{document.name}" is not valid.', *explain(error, document.source)) from None
+        problems = located(document, explain(error, document.source))
+        raise CliError(f'Connector "{document.name}" is not valid.', *problems) from None
 
 
 def unknown(name: str, known: Iterable[str]) -> CliError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Document:
 
     source: str
     data: dict[str, Any]
+    node: yaml.Node | None = field(default=None, compare=False, repr=False)  # for the lines of mistakes
 
     @property
     def kind(self) -> str:
@@ -121,7 +122,7 @@ def _document(node: yaml.Node | None, source: str) -> Iterator[Document]:
             if isinstance(item, dict):
                 yield Document(where, item)
         return
-    document = Document(where, data)
+    document = Document(where, data, node)
     wanted = KINDS.get(document.kind)
     if wanted and str(data["apiVersion"]).split("/")[0] == wanted.split("/")[0] and data["apiVersion"] != wanted:
         raise CliError(f'{where}: {document.kind} has apiVersion "{data["apiVersion"]}"; this Towline reads {wanted}.')

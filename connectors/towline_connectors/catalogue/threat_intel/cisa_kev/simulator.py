@@ -15,6 +15,9 @@ from towline_connectors.catalogue.simulating import EPOCH
 PATH = "/sites/default/files/feeds/known_exploited_vulnerabilities.json"
 
 
+SMALL = {"vulnerabilities": 60}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(simulating.Faults):
     vulnerabilities: int = 1400
