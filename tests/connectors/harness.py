@@ -50,7 +50,7 @@ class Integration:
         number = next(_numbers)
         names = self.streams or [stream.name for stream in made.spec.streams or []]
         config = with_defaults(made.spec.config_schema or {}, self.config)
-        addresses = [str(config[key]) for key in ("url", "base_url", "host") if key in config]
+        addresses = [str(value) for key, value in config.items() if key in ("url", "host") or key.endswith("_url")]
         hosts = [urlsplit(each if "://" in each else f"//{each}").hostname for each in addresses]
         return Plan.model_validate(
             {

@@ -11,10 +11,11 @@ import asyncio
 import base64
 import dataclasses
 import hmac
+import json
 import typing
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -109,7 +110,8 @@ def too_many(seconds: int) -> web.Response:
 class TokenEndpoint:
     """OAuth 2 client credentials (RFC 6749, 4.4): gives tokens by `handle`, and knows those it gave by `refuse`.
 
-    `parameters` have to come with the request, as scope or audience. A test may `revoke` all tokens."""
+    `parameters` have to come with the request, as scope or audience. With `public_key` (PEM, RSA) the client proves
+    itself by a signed token (RFC 7523) instead of its secret. A test may `revoke` all tokens."""
 
     client_id: str
     client_secret: str
@@ -118,6 +120,7 @@ class TokenEndpoint:
     lifetime: int = 3600  # seconds
     created: int = 200  # status of a good answer; some give 201
     public: Collection[str] = ()  # more paths that need no token
+    public_key: str = ""
     issued: int = 0
     _valid: set[str] = field(default_factory=set)
 
@@ -125,10 +128,7 @@ class TokenEndpoint:
         form = await request.post()
         if form.get("grant_type", "client_credentials") != "client_credentials":
             return token_refused("unsupported_grant_type", "the grant is not one of client credentials", 400)
-        given = (str(form.get("client_id", "")), str(form.get("client_secret", "")))
-        if given != (self.client_id, self.client_secret) and not basic_matches(
-            request, self.client_id, self.client_secret
-        ):
+        if not self._proven({name: str(value) for name, value in form.items()}, request):
             return token_refused("invalid_client", "the client or its secret is wrong", 401)
         wrong = [name for name, value in self.parameters.items() if form.get(name) != value]
         if wrong:
@@ -139,12 +139,48 @@ class TokenEndpoint:
         body = {"token_type": "Bearer", "expires_in": self.lifetime, "access_token": token}
         return web.json_response(body, status=self.created)
 
+    def _proven(self, form: Mapping[str, str], request: web.Request) -> bool:
+        if self.public_key:
+            claims = signed_claims(form.get("client_assertion", ""), self.public_key)
+            return claims is not None and claims.get("iss") == claims.get("sub") == self.client_id
+        given = (form.get("client_id"), form.get("client_secret"))
+        return given == (self.client_id, self.client_secret) or basic_matches(
+            request, self.client_id, self.client_secret
+        )
+
     def authorized(self, request: web.Request) -> bool:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        return request.path.endswith(self.path) or request.path in self.public or (kind == "Bearer" and token in self._valid)
+        return (
+            request.path.endswith(self.path)
+            or request.path in self.public
+            or (kind == "Bearer" and token in self._valid)
+        )
 
     def revoke(self) -> None:
         self._valid.clear()
+
+
+def signed_claims(token: str, public_key: str) -> dict[str, Any] | None:
+    """Claims of a token that was signed by RS256 with the key's other half; None if it was not."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    def decoded(part: str) -> bytes:
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+    key = load_pem_public_key(public_key.encode())
+    head, _, rest = token.partition(".")
+    body, _, signature = rest.partition(".")
+    try:
+        if not isinstance(key, rsa.RSAPublicKey) or json.loads(decoded(head)).get("alg") != "RS256":
+            return None
+        key.verify(decoded(signature), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        claims = json.loads(decoded(body))
+    except (InvalidSignature, ValueError):
+        return None
+    return claims if isinstance(claims, dict) else None
 
 
 def token_refused(code: str, text: str, status: int) -> web.Response:
@@ -155,6 +191,12 @@ def token_refused(code: str, text: str, status: int) -> web.Response:
 def basic_matches(request: web.Request, username: str, password: str) -> bool:
     expected = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     return hmac.compare_digest(request.headers.get("Authorization", ""), expected)
+
+
+def recently() -> float:
+    """Epoch seconds of this week's beginning, for what only shows in a window that ends now."""
+    today = datetime.now(UTC).date()
+    return datetime.combine(today - timedelta(days=today.weekday()), datetime.min.time(), UTC).timestamp()
 
 
 def moment(text: str) -> float:
