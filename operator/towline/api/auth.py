@@ -96,7 +96,9 @@ class AssumeRole(Model):
 class AWS(Model):
     """AWS Signature Version 4."""
 
-    region: Template = Field(description="Region, for example ${config.region}.")
+    region: Template = Field(
+        description="Region, for example ${config.region}. Where that is empty, the one that the host of baseURL names."
+    )
     service: Template = Field(description="Service that signs, for example securityhub.")
     access_key_id: Template | None = Field(
         default=None, alias="accessKeyID", description="${secret.access_key_id} if left out."

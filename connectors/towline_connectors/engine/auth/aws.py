@@ -96,7 +96,7 @@ class SigV4(Cached):
             raise InvalidManifest("http.auth: kind AWSSigV4 needs aws.")
         self._aws: AWS = auth.aws
         self._context = context
-        self._region = context.text(auth.aws.region)
+        self._region = context.maybe(auth.aws.region) or region_of(context.url("/"))
         self._service = context.text(auth.aws.service)
         self._own = Keys(
             context.text(auth.aws.access_key_id or "${secret.access_key_id}").strip(),
@@ -148,6 +148,13 @@ class SigV4(Cached):
         if not all(found.values()):
             raise SchemaMismatch(f"{host} answered AssumeRole without keys.")
         return Grant(found, float(_ROLE_SECONDS))
+
+
+def region_of(url: str) -> str:
+    """The region that an AWS host names, as in securityhub.eu-west-1.amazonaws.com; us-east-1 where it names none."""
+    host = urlsplit(url).hostname or ""
+    match = re.search(r"[.]([a-z]{2}(?:-[a-z]+)+-[0-9]+)[.](?:vpce[.])?(?:amazonaws[.]com(?:[.]cn)?|api[.]aws)$", host)
+    return match[1] if match else "us-east-1"
 
 
 def _element(text: str, tag: str) -> str:
