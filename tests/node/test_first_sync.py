@@ -141,7 +141,7 @@ def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]
 
 def towline_command(towline: Towline, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": str(towline.target.kubeconfig), "PYTHONUTF8": "1"}
-    command = [Path(sys.executable).with_name("towline"), *arguments]
+    command = [str(Path(sys.executable).with_name("towline")), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
