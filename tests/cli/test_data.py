@@ -117,3 +117,13 @@ def test_looking_never_changes_the_file(towline: Towline, filled: Path) -> None:
     before = filled.read_bytes()
     towline("data", "asset")
     assert filled.read_bytes() == before
+
+
+def test_assets_are_linked_undone_and_told(towline: Towline, filled: Path, tmp_path: Path) -> None:
+    told = towline("correlate", "--from", str(filled))
+    assert told.returncode == 0
+    assert "0 assets of several sources are 0 things" in told.stderr
+    assert towline("correlate", "--from", str(filled), "--undo").returncode == 0
+    assert "no asset with uid x" in towline("correlate", "--from", str(filled), "--apart", "x").stderr
+    assert "There is no file" in towline("correlate", "--from", str(tmp_path / "none.db")).stderr
+    assert not (tmp_path / "none.db").exists()

@@ -22,7 +22,7 @@ from towline_connectors.sinks import postgresql_errors, schema, views
 from towline_connectors.sinks.base import Session, SinkError
 from towline_connectors.sinks.changes import Row, Seen, Stored, columns_of, uids
 from towline_connectors.sinks.records import utc_now
-from towline_connectors.sinks.schema import literal, quote
+from towline_connectors.sinks.schema import Dialect, literal, quote
 from towline_connectors.sinks.session import SqlSession
 from towline_connectors.sinks.store import ConnectionLost, Stamp, UnstorableText
 
@@ -68,6 +68,8 @@ class PostgresqlSink:
 class PostgresqlStore:
     """See sinks.store.Store."""
 
+    dialect: Dialect = "postgresql"
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._db = connect(url)
@@ -104,20 +106,28 @@ class PostgresqlStore:
                 self._run(sql)
             for sql in schema.create_indexes(table):
                 self._run(sql)
-        for view in views.all_views():
-            self._make_view(view)
+        self._make_views()
         self.execute("INSERT INTO towline_schema VALUES (?, ?, ?)", (mark, schema.FORMAT, now))
 
-    def _make_view(self, view: views.View) -> None:
-        # Columns that a view has may not be moved, and a view that others stand on cannot be dropped: it then
-        # stays as it is, which still is right.
-        for attempt in (view.sql("postgresql"), f"DROP VIEW {quote(view.name)}; {view.sql('postgresql')}"):
-            try:
-                with self._db.transaction():
-                    self._run(attempt)
-            except (psycopg.errors.InvalidTableDefinition, psycopg.errors.DependentObjectsStillExist):
-                continue
-            return
+    def _make_views(self) -> None:
+        # Columns that a view has may not be moved: it is then dropped, with those of ours that stand on it, and made
+        # anew. A view that others stand on cannot be dropped: it stays as it is, which still is right.
+        moved: list[views.View] = []
+        for view in views.all_views():
+            if any(other.name in view.query for other in moved) or not self._is_done(view.sql("postgresql")):
+                moved.append(view)
+        for view in reversed(moved):
+            self._is_done(f"DROP VIEW IF EXISTS {quote(view.name)}")
+        for view in moved:
+            self._is_done(view.sql("postgresql"))
+
+    def _is_done(self, sql: str) -> bool:
+        try:
+            with self._db.transaction():
+                self._run(sql)
+        except (psycopg.errors.InvalidTableDefinition, psycopg.errors.DependentObjectsStillExist):
+            return False
+        return True
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

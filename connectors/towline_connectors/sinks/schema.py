@@ -180,6 +180,31 @@ _OWN: Final = (
         (),
         indexes=(("integration", "stream", "id"),),
     ),
+    # Beside the assets, and never in them: see sinks.correlation.
+    Table(
+        "asset_links",
+        (
+            ("uid", "text"),
+            ("other_uid", "text"),
+            ("rule", "text"),
+            ("value", "text"),
+            ("confidence", "number"),
+            ("linked_time", "time"),
+        ),
+        ("uid", "other_uid", "rule"),
+    ),
+    Table(
+        "asset_identities",
+        (
+            ("uid", "text"),
+            ("identity", "text"),
+            ("rule", "text"),
+            ("confidence", "number"),
+            ("linked_time", "time"),
+        ),
+        ("uid",),
+        indexes=(("identity",),),
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from typing import Any, Final, TypeVar
 
 from towline.contract import RunResult, SyncIdentity
 from towline_connectors.entities import Entity, get
-from towline_connectors.sinks import records
+from towline_connectors.sinks import correlation, records
 from towline_connectors.sinks.base import Batch, DeleteGuard, Replacement, SinkError, StreamState, Written
 from towline_connectors.sinks.changes import RAW, Row, latest, sort_rows, storable
 from towline_connectors.sinks.claims import Claim, claim
 from towline_connectors.sinks.schema import quote
 from towline_connectors.sinks.store import ConnectionLost, Stamp, Store, UnstorableText
+
+log = logging.getLogger("towline.run")
 
 T = TypeVar("T")
 _KEY = itemgetter(0)  # in the order of the keys, inserts touch an index's pages one after another
@@ -33,6 +36,7 @@ class SqlSession:
         self._claim = held
         self._now = now
         self._new: dict[str, bool] = {}  # entity: whether its next rows are probably not there yet
+        self._assets_changed = False
 
     @classmethod
     def open(
@@ -66,6 +70,15 @@ class SqlSession:
 
     def finish(self, result: RunResult) -> None:
         self._certainly(lambda: self._finish(result))
+        if self._assets_changed:
+            self._correlate()
+
+    def _correlate(self) -> None:
+        """Link assets anew. What was synced stands without it, so a failure costs the links' freshness only."""
+        try:
+            correlation.correlate(self._store)
+        except SinkError as error:
+            log.warning("assets were not correlated: %s", error)
 
     def close(self) -> None:
         self._store.close()
@@ -144,6 +157,7 @@ class SqlSession:
             # Looking up each key of a first sync would cost a third of the time.
             inserted = self._store.insert(entity, stamp, sorted(by_key.values(), key=_KEY))
             written.upserted += inserted
+            self._note(entity, inserted)
             self._new[entity.name] = inserted == len(by_key)
             if inserted == len(by_key):
                 return
@@ -157,6 +171,11 @@ class SqlSession:
         if changes.seen:
             self._store.see(entity, stamp, changes.seen)
         written.upserted += len(changes.new) + len(changes.changed)
+        self._note(entity, len(changes.new) + len(changes.changed))
+
+    def _note(self, entity: Entity, written: int) -> None:
+        if written and entity.name == "asset":
+            self._assets_changed = True
 
     def _expects_new(self, entity: Entity) -> bool:
         if entity.name not in self._new:

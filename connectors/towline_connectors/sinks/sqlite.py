@@ -17,7 +17,7 @@ from towline_connectors.sinks import schema, views
 from towline_connectors.sinks.base import Session, SinkError
 from towline_connectors.sinks.changes import Row, Seen, Stored, columns_of, uids
 from towline_connectors.sinks.records import utc_now
-from towline_connectors.sinks.schema import literal, quote
+from towline_connectors.sinks.schema import Dialect, literal, quote
 from towline_connectors.sinks.session import SqlSession
 from towline_connectors.sinks.store import Stamp, UnstorableText
 
@@ -48,6 +48,8 @@ class SqliteSink:
 
 class SqliteStore:
     """See sinks.store.Store."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, path: str, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from towline_connectors.entities.model import Entity
 from towline_connectors.sinks.base import SinkError
 from towline_connectors.sinks.changes import Row, Seen, Stored
+from towline_connectors.sinks.schema import Dialect
 
 
 class ConnectionLost(SinkError):  # noqa: N818
@@ -31,6 +32,8 @@ class Stamp:
 
 class Store(Protocol):
     """One connection."""
+
+    dialect: Dialect
 
     def prepare(self, now: str) -> None:
         """Make or extend the tables. Safe with several processes at once."""

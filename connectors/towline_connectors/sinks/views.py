@@ -101,6 +101,57 @@ def _assets_by_source() -> View:
     )
 
 
+def _open_vulnerabilities_by_asset() -> View:
+    counts = ", ".join(
+        f"sum(CASE severity_id WHEN {number} THEN 1 ELSE 0 END) AS {caption.lower()}"
+        for number, caption in SEVERITY
+        if caption in ("Critical", "High", "Medium", "Low")
+    )
+    return View(
+        "open_vulnerabilities_by_asset",
+        "How many open vulnerabilities each asset has, by severity.",
+        f"SELECT integration, asset_key, min(hostname) AS hostname, count(*) AS total, {counts},"
+        " max(cvss_score) AS highest_cvss_score, min(first_observed_time) AS oldest_time"
+        " FROM open_vulnerabilities GROUP BY integration, asset_key",
+    )
+
+
+def _assets_correlated() -> View:
+    columns = (
+        "hostname", "name", "ip", "mac", "os_name", "serial", "cloud_uid", "agent_uid", "owner_key", "last_seen_time",
+    )  # fmt: skip
+    return View(
+        "assets_correlated",
+        "Each asset with the identity that it shares with the same asset in other sources, and by which rule.",
+        "SELECT coalesce(i.identity, a.uid) AS identity, a.integration, a.source_key,"
+        f" {', '.join(f'a.{name}' for name in columns)}, i.rule, i.confidence, a.uid"
+        " FROM assets a LEFT JOIN asset_identities i ON i.uid = a.uid WHERE a.deleted_time IS NULL",
+    )
+
+
+def _affected_users() -> View:
+    return View(
+        "affected_users",
+        "Who is responsible for an asset with an open vulnerability, also where another source knows the owner.",
+        "SELECT u.integration AS user_integration, u.source_key AS user_key, u.name AS user_name, u.full_name,"
+        " u.email_addr, o.integration, o.hostname, o.cve_uids, o.title, o.severity_id, o.severity, o.cvss_score,"
+        " o.is_known_exploited, o.remediation, o.asset_key, o.vulnerability_key, o.source_key"
+        " FROM open_vulnerabilities o"
+        " JOIN assets_correlated a ON a.integration = o.integration AND a.source_key = o.asset_key"
+        " JOIN (SELECT DISTINCT identity, integration, owner_key FROM assets_correlated WHERE owner_key IS NOT NULL) b"
+        " ON b.identity = a.identity"
+        " JOIN users u ON u.integration = b.integration AND u.source_key = b.owner_key AND u.deleted_time IS NULL",
+    )
+
+
 def all_views() -> tuple[View, ...]:
     """In an order in which they can be made."""
-    return (*_live(), _open_vulnerabilities(), _user_groups(), _assets_by_source())
+    return (
+        *_live(),
+        _open_vulnerabilities(),
+        _open_vulnerabilities_by_asset(),
+        _user_groups(),
+        _assets_by_source(),
+        _assets_correlated(),
+        _affected_users(),
+    )

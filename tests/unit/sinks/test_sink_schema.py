@@ -41,8 +41,8 @@ def test_a_column_that_an_entity_gained_is_added_and_rows_stay(target: str) -> N
     session = open_session(target)
     session.commit(Batch("assets", 1, rows={"asset": [row("asset", "a", hostname="h")]}))
     session.close()
-    run(target, "DROP VIEW live_assets")
-    run(target, "DROP VIEW open_vulnerabilities")
+    for view in reversed(views.all_views()):
+        run(target, f"DROP VIEW {view.name}")
     run(target, "ALTER TABLE assets DROP COLUMN serial")
     run(target, "DROP TABLE indicators" + (" CASCADE" if is_postgresql(target) else ""))
     run(target, "DELETE FROM towline_schema")
@@ -60,6 +60,22 @@ def test_a_view_that_people_built_upon_does_not_stop_a_migration(target: str) ->
     run(target, "DELETE FROM towline_schema")
     open_session(target).commit(Batch("assets", 1, rows={"asset": [row("asset", "a")]}))
     assert run(target, "SELECT * FROM mine") == [("a",)]
+
+
+def test_views_that_stand_on_one_another_are_made_anew_when_their_columns_moved(target: str) -> None:
+    open_session(target).close()
+    for view in reversed(views.all_views()):
+        run(target, f"DROP VIEW {view.name}")
+    run(
+        target,
+        "CREATE VIEW open_vulnerabilities AS SELECT 1 AS other, integration, asset_key FROM asset_vulnerabilities",
+    )
+    run(target, "CREATE VIEW open_vulnerabilities_by_asset AS SELECT other FROM open_vulnerabilities")
+    run(target, "DELETE FROM towline_schema")
+    open_session(target).close()
+    for view in views.all_views():
+        run(target, f"SELECT * FROM {view.name}")
+    assert run(target, "SELECT total, hostname FROM open_vulnerabilities_by_asset") == []
 
 
 def test_a_program_that_is_too_old_says_so(target: str) -> None:

@@ -16,6 +16,7 @@ from towline_connectors.sinks.records import utc_now
 def as_sqlite(target: str) -> Iterator[str]:
     """Path of a file with all integrations of the lake. Raises SinkError."""
     require()
+    from towline_connectors.sinks.correlation import correlate
     from towline_connectors.sinks.parquet.working import WorkingStore
 
     objects = open_lake(target)
@@ -29,6 +30,7 @@ def as_sqlite(target: str) -> Iterator[str]:
                 raise SinkError("The lake has no data of Towline; sync to it first.", transient=False)
             for integration in found:
                 store.fill(objects, log.newest(objects, integration), Path(folder) / "part")
+            correlate(store)
         finally:
             store.close()
             objects.close()
