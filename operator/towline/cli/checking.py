@@ -14,8 +14,8 @@ from towline.api.integration import Integration
 from towline.api.syncjob import SyncJob
 from towline.cli import connectors, credentials
 from towline.cli.errors import CliError
-from towline.cli.local import DEFAULT_NAMESPACE, Choices, facts_of, plan_of
 from towline.cli.lines import located
+from towline.cli.local import DEFAULT_NAMESPACE, Choices, facts_of, plan_of
 from towline.cli.manifests import Document
 from towline.core import hosts
 from towline.core.config import schema_problem, with_defaults

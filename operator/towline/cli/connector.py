@@ -8,6 +8,10 @@ from towline.cli.lazy import LazyGroup, Verb
 
 VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
+        "Write",
+        (Verb("lint", "towline.cli.connector_lint", "Check a manifest and what belongs to it, line by line."),),
+    ),
+    (
         "Prove",
         (
             Verb("replay", "towline.cli.connector_replay", "Run it against recorded traffic (HAR)."),

@@ -124,6 +124,7 @@ def malformed(subject: Subject, base: Baseline) -> None:
 
 
 def empty(subject: Subject, base: Baseline) -> None:
+    _reads_pages(subject)
     database = subject.database()
     with subject.server(Fault("empty", once=False)) as server:
         ran = subject.run(server, database)
@@ -141,6 +142,7 @@ def duplicate_pages(subject: Subject, base: Baseline) -> None:
 
 
 def unmappable(subject: Subject, base: Baseline) -> None:
+    _reads_pages(subject)
     database = subject.database()
     with subject.server(Fault("odd")) as server:
         ran = subject.run(server, database)
@@ -235,6 +237,11 @@ def _same(subject: Subject, base: Baseline, database: Path, ran: Ran) -> None:
         raise Failed(ran.told)
     if found := difference(base.rows, subject.rows(database)):
         raise Failed(found)
+
+
+def _reads_pages(subject: Subject) -> None:
+    if subject.spec.files is not None:
+        raise NotApplicable("a report is one record; one that is none is a malformed body")
 
 
 def _suffered(server: Server) -> None:

@@ -27,6 +27,7 @@ class Place:
     form: str
     records: str | None  # the expression
     final: bool  # whether these records are mapped, and are not only ids to ask for details
+    whole: bool = False  # whether a document is one record: a report
     counted: bool = False  # whether pages are counted, so that a record more would be one of the next page less
 
     def fits(self, path: str) -> bool:
@@ -48,12 +49,19 @@ def places(spec: ConnectorSpec) -> list[Place]:
             paging = stream.paginate
             counted = paging is not None and (paging.kind in ("Offset", "Page", "Range") or paging.total is not None)
             found.append(
-                Place(number, _ending(stream.request.path), form, stream.records, whole and bool(stream.emit), counted)
+                Place(
+                    number,
+                    _ending(stream.request.path),
+                    form,
+                    stream.records,
+                    whole and bool(stream.emit),
+                    counted=counted,
+                )
             )
         if stream.export is not None:
             found.append(Place(number, _ending(stream.export.fetch.path), form, stream.records, True))
         if stream.file is not None:
-            found.append(Place(number, re.compile(""), form, stream.records, True))
+            found.append(Place(number, re.compile(""), form, stream.records, True, whole=True))
     return found
 
 
@@ -75,7 +83,8 @@ def count(body: bytes, place: Place) -> int:
     """Records in an answer; 0 where there are none or the answer is of another kind."""
     if place.form == "JSON":
         document = _parsed(body)
-        return len(_found(document, place))
+        found = _found(document, place)
+        return len(found) or int(place.whole and document is not None)
     if place.form == "XML":
         return sum(1 for _ in _elements(body, place)[1])
     lines = [line for line in body.splitlines() if line.strip() and not line.startswith(b"#")]
