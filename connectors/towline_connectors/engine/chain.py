@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 from towline.api.manifest import Stream
@@ -115,7 +116,8 @@ class Chain:
             yield Page(found.records, unreadable=found.unreadable)
 
     def _call(self, scope: Scope) -> Call:
-        return self._caller.call(self._request, scope, budget=self._stream.budget, phase=None, form=self._form)
+        budget, parse = self._stream.budget, self._stream.parse
+        return self._caller.call(self._request, scope, budget=budget, phase=None, form=self._form, parse=parse)
 
 
 def from_token(call: Call, token: SyncToken, value: str, base_url: str) -> Call:
@@ -128,16 +130,4 @@ def from_token(call: Call, token: SyncToken, value: str, base_url: str) -> Call:
         same = False
     if not same:
         raise CursorLost("The token belongs to another host.")
-    return Call(
-        call.method,
-        value,
-        call.shown,
-        call.headers,
-        call.body,
-        call.budget,
-        call.phase,
-        call.form,
-        scope=call.scope,
-        auth=call.auth,
-        cost=call.cost,
-    )
+    return replace(call, url=value)

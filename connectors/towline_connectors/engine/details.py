@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,15 +10,13 @@ from towline.api.manifest import Stream
 from towline.api.paging import Details
 from towline_connectors.engine import expressions, values
 from towline_connectors.engine.caller import Call, Caller
-from towline_connectors.engine.errors import ConfigInvalid, PermissionDenied, SchemaMismatch
+from towline_connectors.engine.errors import ConfigInvalid, PermissionDenied
 from towline_connectors.engine.fetch import Fetcher, Piece
-from towline_connectors.engine.hosts import origin
 from towline_connectors.engine.interpolate import Scope
 from towline_connectors.engine.sidebyside import in_order
 from towline_connectors.engine.values import Mismatch
 
 DEFAULT_CONCURRENCY = 4
-_WHOLE = ("${id}", "${part}")  # paths that may be a URL of another host: a download that is signed beforehand
 
 
 class Detailer:
@@ -87,20 +84,5 @@ class Detailer:
 
     def _call(self, keys: list[str], scope: Scope) -> Call:
         own = {**scope, "ids": keys, "id": keys[0]}
-        request = self._spec.request
-        call = self._caller.call(request, own, budget=self._stream.budget, phase=None, form=self._form)
-        return whole_url(call, request.path, keys[0], self._caller)
-
-
-def whole_url(call: Call, path: str, value: str, caller: Caller) -> Call:
-    """A path that is nothing but a URL which the vendor named, as that URL.
-
-    Raises SchemaMismatch when it leads to another host and the request would carry the credentials there."""
-    if path not in _WHOLE or not value.startswith(("https://", "http://")):
-        return call
-    if origin(value) != origin(caller.base_url) and call.auth is None:
-        raise SchemaMismatch(
-            f"The answer names a download at {origin(value)[1]}, another host than {caller.host}; it was not followed."
-            " If that is right, give the request an entry of http.auths of its own, with kind None."
-        )
-    return replace(call, url=value)
+        budget, parse = self._stream.budget, self._stream.parse
+        return self._caller.call(self._spec.request, own, budget=budget, phase=None, form=self._form, parse=parse)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 from towline.api.base import seconds
 from towline.api.export import Export
 from towline.api.http import Request
-from towline_connectors.engine import expressions
+from towline_connectors.engine import clock, expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
-from towline_connectors.engine.details import whole_url
 from towline_connectors.engine.errors import (
     DuplicateJob,
     EngineError,
@@ -78,7 +76,7 @@ class Exporter:
                 raise
 
     async def _create(self, reading: Reading) -> dict[str, Any]:
-        until = time.monotonic() + self._timeout
+        until = clock.monotonic() + self._timeout
         while True:
             call = self._caller.call(self._export.create, self._scope, budget=self._budget, phase="Create")
             made: dict[str, Any] = {"created": reading.window.now, "window": reading.window.start, "done": []}
@@ -87,7 +85,7 @@ class Exporter:
             except DuplicateJob as duplicate:
                 if duplicate.job_id is not None:
                     return {**made, "id": duplicate.job_id, "created": None}
-                if time.monotonic() > until:
+                if clock.monotonic() > until:
                     raise RateLimited(
                         f"{self._caller.host} runs an equal export already; wait until it has ended.", retry_after=600
                     ) from None
@@ -107,7 +105,7 @@ class Exporter:
 
     async def _follow(self, job: dict[str, Any], form: str) -> AsyncIterator[Page]:
         """Poll and fetch until the job is done. Raises JobLost."""
-        begun = time.monotonic()
+        begun = clock.monotonic()
         pause = self._initial
         while True:
             call = self._call(self._export.poll.path, job, "Poll")
@@ -127,7 +125,7 @@ class Exporter:
                     raise JobLost("parts of the export failed")
                 yield Page(job={}, cursor=job["created"])
                 return
-            if time.monotonic() - begun > self._timeout:
+            if clock.monotonic() - begun > self._timeout:
                 raise Unreachable(f"The export at {self._caller.host} is not ready after {self._timeout / 3600:g} h.")
             if fetched:
                 pause = self._initial
@@ -136,8 +134,7 @@ class Exporter:
 
     async def _part(self, part: Any, job: dict[str, Any], form: str) -> AsyncIterator[Page]:
         """A part in pages; the last one carries that it was read."""
-        path = self._export.fetch.path
-        call = whole_url(self._call(path, job, "Fetch", part, form), path, str(part), self._caller)
+        call = self._call(self._export.fetch.path, job, "Fetch", part, form)
         last: Page | None = None
         async for piece in self._fetcher.pieces(call):
             if last is not None:
@@ -172,8 +169,9 @@ class Exporter:
         if self._export.cancel is None:
             return
         scope = {**self._scope, "job": job, "part": None}
-        request = Request(method="POST", path=self._export.cancel.path)
-        call = self._caller.call(request, scope, budget=self._budget, phase="Cancel")
+        cancel = self._export.cancel
+        call = self._caller.call(Request(path=cancel.path), scope, budget=self._budget, phase="Cancel")
+        call = replace(call, method=cancel.method or "POST")
         with contextlib.suppress(EngineError, JobLost, DuplicateJob, TimeoutError):
             async with asyncio.timeout(15):
                 await self._caller.send(call)

@@ -47,7 +47,7 @@ class Fetcher:
         """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be."""
         if self._form == "JSON":
             reply = await self._caller.send(call)
-            refuse_graphql(reply, call, self._caller.host)
+            refuse_errors(reply, call, self._caller.host)
             yield Piece([] if reply.empty else self.extract(reply.value, call), reply=reply)
             return
         for attempt in range(REREADS + 1):
@@ -169,16 +169,23 @@ def plain_path(tree: Node) -> list[str] | None:
     return None if None in parts else [name for part in parts for name in part or []]
 
 
-def refuse_graphql(reply: Reply, call: Call, host: str) -> None:
-    """Raises SchemaMismatch when a GraphQL API answers with errors instead of data."""
+def refuse_errors(reply: Reply, call: Call, host: str) -> None:
+    """Raises SchemaMismatch when an API of GraphQL or JSON-RPC answers with errors instead of data."""
     body = call.body.value if call.body is not None and call.body.kind == "JSON" else None
-    if not (isinstance(body, dict) and "query" in body and isinstance(reply.value, dict)):
+    if not (isinstance(body, dict) and isinstance(reply.value, dict)):
         return
-    errors = reply.value.get("errors")
-    data = reply.value.get("data")
-    if not errors or (isinstance(data, dict) and any(member is not None for member in data.values())):
+    codes: set[str] = set()
+    if "query" in body and "variables" in body:
+        errors, data = reply.value.get("errors"), reply.value.get("data")
+        if not errors or (isinstance(data, dict) and any(member is not None for member in data.values())):
+            return
+        codes = {_code(one) for one in errors if isinstance(one, dict)} - {""} if isinstance(errors, list) else set()
+    elif "jsonrpc" in body and reply.value.get("error"):
+        error = reply.value["error"]
+        number = error.get("code") if isinstance(error, dict) else None
+        codes = {str(number)} if isinstance(number, int) else set()
+    else:
         return
-    codes = {_code(one) for one in errors if isinstance(one, dict)} - {""} if isinstance(errors, list) else set()
     told = f" ({', '.join(sorted(codes)[:3])})" if codes else ""
     raise SchemaMismatch(
         f"{host} answers the query to {call.shown} with errors{told}; the account may lack a right, or the API has"

@@ -92,7 +92,8 @@ class HttpSource:
 
     def _call(self, stream: Stream, request: Request) -> Call:
         scope = {**self._scope, "stream": {"name": stream.name, "permission": stream.permission}, "window": {}}
-        return self._caller.call(request, scope, budget=stream.budget, phase=None, form=stream.format or "JSON")
+        form, parse = stream.format or "JSON", stream.parse
+        return self._caller.call(request, scope, budget=stream.budget, phase=None, form=form, parse=parse)
 
 
 def open_source(setup: Setup, scope: Scope) -> Source:

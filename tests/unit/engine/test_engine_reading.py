@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from tests.unit.engine.plans import plan, rows, spec, sync, users
 from tests.unit.engine.test_engine_run import people
-from tests.unit.engine.vendor import Vendor
+from tests.unit.engine.vendor import Vendor, serving
 
 from towline.api.conditions import Reason
 from towline.contract import RunResult
@@ -385,13 +385,38 @@ def test_xml_names_its_next_page_behind_the_records(vendor: Vendor, database: Pa
     assert live(database) == ["u1", "u2", "u3"]
 
 
-def test_a_graphql_error_is_told_without_the_vendors_words(vendor: Vendor, database: Path) -> None:
-    errors = [{"message": "token tok-123 may not", "extensions": {"code": "FORBIDDEN"}}]
-    vendor.json("/users", {"errors": errors, "data": None}, method="POST")
-    result = read(vendor, database, users(request={"path": "/users", "graphql": {"query": "query { a }"}}))
+@pytest.mark.parametrize(
+    ("body", "answer", "code"),
+    [
+        (
+            {"graphql": {"query": "query { a }"}},
+            {"errors": [{"message": "token tok-123 may not", "extensions": {"code": "FORBIDDEN"}}], "data": None},
+            "FORBIDDEN",
+        ),
+        ({"jsonRPC": {"method": "list"}}, {"error": {"code": -32001, "message": "tok-123"}}, "-32001"),
+    ],
+    ids=["GraphQL", "JSON-RPC"],
+)
+def test_an_error_in_a_good_answer_is_told_without_the_vendors_words(
+    vendor: Vendor, database: Path, body: dict[str, Any], answer: dict[str, Any], code: str
+) -> None:
+    vendor.json("/users", answer, method="POST")
+    result = read(vendor, database, users(request={"path": "/users", **body}))
     assert result.reason is Reason.SCHEMA_MISMATCH
-    assert "FORBIDDEN" in result.message
+    assert code in result.message
     assert "tok-123" not in result.message
+
+
+def test_a_download_at_another_host_carries_no_credentials(vendor: Vendor, database: Path) -> None:
+    with serving(Vendor()) as store:
+        store.json("/signed", {"items": people(2)})
+        vendor.json("/files", {"links": [f"{store.url}/signed?sig=1"]})
+        details = {"request": {"path": "${id}"}, "records": "=items", "batch": 1}
+        stream = users(request={"path": "/files"}, records="=links", paginate={"kind": "None"}, details=details)
+        assert read(vendor, database, stream).reason is Reason.COMPLETED
+        assert "authorization" not in store.headers[0]
+        assert "authorization" in vendor.headers[0]
+    assert live(database) == keys(2)
 
 
 def test_a_stream_whose_condition_does_not_hold_is_left_out(vendor: Vendor, database: Path) -> None:
