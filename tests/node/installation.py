@@ -64,6 +64,8 @@ class Towline:
 
     def servicenow(self, namespace: str, name: str, host: str, password: str = "simulator", **spec: Any) -> None:
         """An Integration of the ServiceNow simulator at `host`."""
+        names = ("users", "groups", "memberships", "servers", "computers", "incidents")
+        spec = {"streams": [{"name": each} for each in names], **spec}
         keys = {"username": "simulator", "password": password}
         self.integration(namespace, name, "servicenow", {"host": host, "scheme": "http"}, keys, host, **spec)
 
