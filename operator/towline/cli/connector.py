@@ -9,7 +9,11 @@ from towline.cli.lazy import LazyGroup, Verb
 VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
         "Write",
-        (Verb("lint", "towline.cli.connector_lint", "Check a manifest and what belongs to it, line by line."),),
+        (
+            Verb("new", "towline.cli.connector_new", "Make the folder of a new connector."),
+            Verb("lint", "towline.cli.connector_lint", "Check a manifest and what belongs to it, line by line."),
+            Verb("docs", "towline.cli.connector_docs", "Make a connector's page from its manifest."),
+        ),
     ),
     (
         "Prove",
@@ -23,4 +27,4 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
 
 @click.group(cls=LazyGroup, sections=VERBS)
 def connector() -> None:
-    """Write connectors and prove them."""
+    """Write connectors and prove them. docs/tutorial.md leads from a vendor's API page to a running one."""
