@@ -55,9 +55,11 @@ class Classifier:
             return "Transient", None
         return _BY_STATUS.get(answer.status, "Permanent"), None
 
-    def wait(self, answer: HttpAnswer, rule: ErrorRule | None) -> float | None:
-        """Seconds that the vendor asks to wait; None if it does not say."""
-        for source in self._waits.get(id(rule), self._default) if rule is not None else self._default:
+    def wait(self, answer: HttpAnswer, rule: ErrorRule | None, *, limited: bool = True) -> float | None:
+        """Seconds that the vendor asks to wait; None if it does not say. Where the answer is not about a limit, the
+        headers that tell when the limit begins anew say nothing."""
+        default = self._default if limited else self._default[:1]
+        for source in self._waits.get(id(rule), default) if rule is not None else default:
             found = source.find(answer.headers, answer.body, self._now())
             if found is not None:
                 return found

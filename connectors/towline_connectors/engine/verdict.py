@@ -58,7 +58,7 @@ def refuse(
         case "Transient":
             raise Unreachable(
                 f"{what}{hint or '; it may be overloaded or under maintenance.'}",
-                retry_after=classifier.wait(answer, rule) if rule is None or rule.wait else None,
+                retry_after=classifier.wait(answer, rule, limited=False) if rule is None or rule.wait else None,
                 status=status,
             )
         case "Policy":
