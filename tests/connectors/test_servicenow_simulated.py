@@ -15,6 +15,7 @@ from towline_connectors.catalogue.cmdb.servicenow.simulator import Instance, Opt
 from towline_connectors.catalogue.simulating import handle
 
 LOGIN = {"username": "simulator", "password": "simulator"}
+FIRST = ["users", "groups", "memberships", "servers", "computers", "incidents"]
 SIZES = {"users": 700, "groups": 40, "servers": 60, "computers": 90, "incidents": 1300}
 
 
@@ -23,7 +24,7 @@ def servicenow(folder: Path, secrets: dict[str, str] = LOGIN, **options: Any) ->
     app = application(Options(**{**SIZES, **options}))
     with served(app) as url:
         config = {"host": url.removeprefix("http://"), "scheme": "http"}
-        yield Integration("servicenow", config, secrets, folder / "data.db"), handle(app)
+        yield Integration("servicenow", config, secrets, folder / "data.db", streams=FIRST), handle(app)
 
 
 def test_all_tables_arrive_with_their_references(tmp_path: Path) -> None:
@@ -39,6 +40,69 @@ def test_all_tables_arrive_with_their_references(tmp_path: Path) -> None:
         LEFT JOIN assets a ON a.source_key = i.asset_key
         WHERE u.uid IS NULL OR (i.asset_key IS NOT NULL AND a.uid IS NULL)"""
     assert integration.one(dangling)["n"] == 0
+
+
+def test_the_cmdb_its_relations_services_and_changes_arrive(tmp_path: Path) -> None:
+    with servicenow(tmp_path, others=30) as (integration, state):
+        integration.streams = None
+        integration.config |= {"comments": True, "hardware_assets": True}
+        for number in range(30):
+            state.table("sys_journal_field").touch(number)  # the first run reads comments of the last 30 days
+        result = integration.sync()
+        change, change_key = state.table("change_request").row(5), state.table("change_request").sys_id(5)
+    assert result.reason is Reason.COMPLETED, result.message
+    expected = {
+        **{"users": 700, "groups": 40, "memberships": 800, "servers": 60, "computers": 90, "incidents": 1300},
+        **{"network-devices": 30, "virtual-machines": 30, "config-items": 60, "hardware-assets": 30, "services": 30},
+        **{"catalog-items": 30, "applications": 30, "relations": 30, "change-requests": 30, "change-tasks": 30},
+        **{"requested-items": 30, "approvals": 30, "comments": 30, "deletions": 0, "ticket-deletions": 0},
+    }
+    read = {each.name: each.read for each in result.streams}
+    assert read.keys() == expected.keys()
+    # Pages that begin at the last second read its rows once more.
+    assert {name: n for name, n in read.items() if not expected[name] <= n <= expected[name] + 5} == {}
+    kinds = integration.rows("SELECT type_id AS id, count(*) AS n FROM assets WHERE name LIKE 'net-%' GROUP BY 1")
+    assert {row["id"]: row["n"] for row in kinds} == {9: 10, 10: 10, 12: 10}
+    runs_on = """SELECT count(*) AS n FROM relations r JOIN services s ON s.source_key = r.parent_key
+        JOIN assets a ON a.source_key = r.child_key WHERE r.type = 'Runs on::Runs'"""
+    assert integration.one(runs_on)["n"] == 10
+    row = integration.one("SELECT * FROM change_requests WHERE source_key = ?", change_key)
+    assert (row["number"], row["status"], row["status_id"], row["type_id"]) == (change["number"], "Closed", 5, 3)
+    assert (row["approval"], row["risk_level_id"], row["asset_key"]) == ("pending", 3, change["cmdb_ci"])
+    approvals = "SELECT count(*) AS n FROM approvals a JOIN change_requests c ON c.source_key = a.record_key"
+    assert integration.one(approvals)["n"] == 30
+    assert integration.count("incidents", "type = 'service request'") == 30
+    notes = "SELECT count(*) AS n FROM comments c JOIN incidents i ON i.source_key = c.record_key WHERE c.is_internal"
+    assert integration.one(notes)["n"] == 15
+
+
+def test_what_auditing_tells_as_deleted_is_deleted_at_once(tmp_path: Path) -> None:
+    with servicenow(tmp_path, users=40, incidents=30, others=12) as (integration, state):
+        integration.streams = None
+        integration.sync()
+        before = {name: integration.count(name) for name in ("assets", "users", "services", "incidents", "approvals")}
+        for table in ("cmdb_ci_server", "sys_user", "cmdb_ci_service", "incident", "sysapproval_approver"):
+            state.tables.delete(table, 3)
+        result = integration.sync()
+    assert (stream(result, "deletions").deleted, stream(result, "ticket-deletions").deleted) == (3, 2)
+    assert {name: integration.count(name) for name in before} == {name: n - 1 for name, n in before.items()}
+
+
+@pytest.mark.parametrize(
+    ("secrets", "accepted"),
+    [
+        ({"client_id": "simulator-client", "client_secret": "simulator"}, True),
+        ({"client_id": "simulator-client", "client_secret": "wrong"}, False),
+        ({"api_key": "simulator-key"}, True),
+        ({"api_key": "wrong"}, False),
+    ],
+)
+def test_an_application_or_an_api_key_may_log_in_instead_of_a_user(
+    tmp_path: Path, secrets: dict[str, str], accepted: bool
+) -> None:
+    with servicenow(tmp_path, secrets) as (integration, _):
+        result = integration.sync("Check")
+    assert result.reason is (Reason.COMPLETED if accepted else Reason.CREDENTIALS_REJECTED), result.message
 
 
 def test_servers_come_once_although_two_classes_hold_them(tmp_path: Path) -> None:

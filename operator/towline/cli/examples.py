@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from towline.api.base import API_VERSION
-from towline.api.connector import Connector
+from towline.api.connector import Connector, CredentialKey
 from towline.contract import ALLOWED_HOSTS
 
 
@@ -24,13 +24,13 @@ def manifests(
     connector_name = str(connector.metadata["name"])
     name = name or connector_name
     settings = dict(config) if config is not None else example_config(connector)
-    keys = connector.spec.credentials or []
+    keys = wanted_keys(connector)
     objects: list[dict[str, Any]] = []
     spec: dict[str, Any] = {"connectorRef": {"name": connector_name}}
     if settings:
         spec["config"] = settings
-    if any(not key.optional for key in keys):
-        values = credentials or {key.key: f"your {(key.title or key.key).lower()}" for key in keys if not key.optional}
+    if keys:
+        values = credentials or {key.key: f"your {(key.title or key.key).lower()}" for key in keys}
         metadata: dict[str, Any] = {"name": name}
         hosts = allowed_hosts if allowed_hosts is not None else ",".join(chosen_hosts(connector, settings))
         if hosts:
@@ -42,6 +42,17 @@ def manifests(
     spec["schedule"] = {"interval": "1h"}
     objects.append({"apiVersion": API_VERSION, "kind": "Integration", "metadata": {"name": name}, "spec": spec})
     return objects
+
+
+def wanted_keys(connector: Connector) -> list[CredentialKey]:
+    """The credentials that a Secret has to hold; where there are several ways to log in, those of the first."""
+    keys = connector.spec.credentials or []
+    required = [key for key in keys if not key.optional]
+    http = connector.spec.http
+    if required or http is None or http.auth is None:
+        return required
+    first = http.auth.model_dump_json()
+    return [key for key in keys if f"secret.{key.key}" in first]
 
 
 def example_config(connector: Connector) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
+from towline_connectors.catalogue.cmdb.servicenow import simulated_more
+from towline_connectors.catalogue.cmdb.servicenow.simulated_more import stamp
 from towline_connectors.catalogue.people import DEPARTMENTS, GIVEN_NAMES, SURNAMES, digest, pick
 from towline_connectors.catalogue.simulating import EPOCH
 
@@ -42,16 +43,14 @@ PRODUCTS = (
 TROUBLES = ("does not start", "is slow", "shows an error", "lost its settings", "needs an upgrade", "is locked")
 
 
-def stamp(timestamp: float) -> str:
-    """A time as the Table API writes it: UTC, without zone."""
-    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 class Table:
-    """Rows by (sys_updated_on, sys_id)."""
+    """Rows by (sys_updated_on, sys_id). With `stamped` rows never change: created is when they were updated."""
 
-    def __init__(self, name: str, seed: int, rows: int, bulk: int, make: Callable[[int], Row]) -> None:
+    def __init__(
+        self, name: str, seed: int, rows: int, bulk: int, make: Callable[[int], Row], stamped: bool = False
+    ) -> None:
         self.name = name
+        self._stamped = stamped
         self._make = make
         self._seed = seed
         self._changes: dict[int, tuple[float, int]] = {}  # number -> when, how often
@@ -96,7 +95,7 @@ class Table:
                 row[text] += f" (update {changes})"
         row |= {
             "sys_id": self.sys_id(number),
-            "sys_created_on": stamp(EPOCH - 86400 * 400),
+            "sys_created_on": stamp(self._when[number] if self._stamped else EPOCH - 86400 * 400),
             "sys_created_by": "admin",
             "sys_updated_on": stamp(self._when[number]),
             "sys_updated_by": "admin",
@@ -109,7 +108,7 @@ class Tables:
     """All tables of one instance."""
 
     def __init__(
-        self, seed: int, users: int, groups: int, servers: int, computers: int, incidents: int, bulk: int
+        self, seed: int, users: int, groups: int, servers: int, computers: int, incidents: int, bulk: int, others: int
     ) -> None:
         self.seed = seed
         self.users, self.groups, self.servers = users, groups, servers
@@ -122,6 +121,18 @@ class Tables:
         }
         # A class holds the rows of the classes below it too, with the columns of its own alone.
         self.all["cmdb_ci_computer"] = Table("cmdb_ci", seed, servers + computers, bulk, self._computer)
+        for name, make in simulated_more.makers(seed, users, groups, servers).items():
+            self.all[name] = Table(name, seed, others, 0, make, stamped=name in simulated_more.STAMPED)
+        self._deleted: list[Row] = []
+        self.all["sys_audit_delete"] = Table("sys_audit_delete", seed, 0, 0, self._deleted.__getitem__, stamped=True)
+
+    def delete(self, table: str, number: int) -> str:
+        """Delete a row and leave the mark that auditing leaves; its sys_id."""
+        key = self.all[table].sys_id(number)
+        self.all[table].delete(number)
+        self._deleted.append({"tablename": table, "documentkey": key, "display_value": ""})
+        self.all["sys_audit_delete"].add()
+        return key
 
     def class_of(self, table: str, number: int) -> str:
         if table == "cmdb_ci_server" or (table == "cmdb_ci_computer" and number < self.servers):

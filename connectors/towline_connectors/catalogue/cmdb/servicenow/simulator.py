@@ -12,6 +12,7 @@ from aiohttp import web
 from towline_connectors.catalogue import simulating
 from towline_connectors.catalogue.cmdb.servicenow.simulated_data import REFERENCES, Row, Table, Tables
 
+SMALL = {"users": 700, "groups": 12, "servers": 6, "computers": 6, "incidents": 20, "others": 6}
 MAX_PAYLOAD = 5 * 1024 * 1024  # glide.pf.rest.response_payload_max_size by default
 ORDERED = "ORDERBYsys_updated_on^ORDERBYsys_id"
 
@@ -23,9 +24,13 @@ class Options(simulating.Faults):
     servers: int = 400
     computers: int = 1200
     incidents: int = 5000
+    others: int = 60  # rows of each other table
     bulk: int = 0  # so many rows of a table were written in one second
     username: str = "simulator"
     password: str = "simulator"  # noqa: S105 - of a simulator
+    client_id: str = "simulator-client"
+    client_secret: str = "simulator"  # noqa: S105
+    api_key: str = "simulator-key"
     sleeping: int = 0  # the first n requests find the instance hibernating: status 200 with an HTML page
     moving: int = 0  # on each page so many rows of the table change, which moves them to the end
     hidden_every: int = 0  # each n-th row is hidden by an access rule: pages come back short
@@ -46,6 +51,7 @@ class Instance:
             options.computers,
             options.incidents,
             options.bulk,
+            options.others,
         )
         self.asleep = options.sleeping
         self.pages: list[tuple[str, int]] = []  # (table, rows) of each answer
@@ -84,9 +90,9 @@ class Instance:
 
     def _matching(self, name: str, table: Table, query: str) -> list[tuple[float, str, int]]:
         """Rows of an encoded query. What it does not understand it leaves out in silence, as the vendor does."""
-        keys, ordered = table.order, False
+        keys, ordered, chosen = table.order, False, set[str]()
         for part in query.split("^"):
-            if part.startswith("sys_updated_on>="):
+            if part.startswith(("sys_updated_on>=", "sys_created_on>=")):
                 try:
                     start = datetime.strptime(part.partition(">=")[2], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
                 except ValueError:
@@ -95,6 +101,8 @@ class Instance:
             elif part.startswith("sys_class_nameNOT LIKE"):
                 word = part.removeprefix("sys_class_nameNOT LIKE")
                 keys = [key for key in keys if word not in self.tables.class_of(name, key[2])]
+            elif part.removeprefix("OR").startswith("tablename"):
+                keys, chosen = _of_tables(table, keys, part.removeprefix("OR"), chosen)
             elif part.startswith("sys_id="):
                 keys = [key for key in keys if key[1] == part.removeprefix("sys_id=")]
             ordered = ordered or part.startswith("ORDERBY")
@@ -112,6 +120,11 @@ def application(options: Options) -> web.Application:
             instance.asleep -= 1
             page = "<html><head><title>Instance Hibernating page</title></head><body></body></html>"
             return web.Response(text=page, content_type="text/html")
+        header = request.headers.get
+        if request.path == "/oauth_token.do" or header("Authorization") == f"Bearer {_token(options)}":
+            return None
+        if header("x-sn-apikey") == options.api_key:
+            return None
         if simulating.basic_matches(request, options.username, options.password):
             return None
         return _error(401, "User Not Authenticated", "Required to provide Auth information")
@@ -127,9 +140,38 @@ def application(options: Options) -> web.Application:
             )
         return instance.answer(request, name, found)
 
+    async def token(request: web.Request) -> web.Response:
+        form = await request.post()
+        expected = ("client_credentials", options.client_id, options.client_secret)
+        if (form.get("grant_type"), form.get("client_id"), form.get("client_secret")) != expected:
+            return web.json_response({"error": "access_denied", "error_description": "access_denied"}, status=401)
+        return web.json_response({"access_token": _token(options), "token_type": "Bearer", "expires_in": 1799})
+
     app = simulating.make(instance, options, refuse)
+    app.router.add_post("/oauth_token.do", token)
     app.router.add_get("/api/now/table/{table}", table)
     return app
+
+
+def _token(options: Options) -> str:
+    return f"token-of-{options.client_id}"
+
+
+def _of_tables(
+    table: Table, keys: list[tuple[float, str, int]], part: str, chosen: set[str]
+) -> tuple[list[tuple[float, str, int]], set[str]]:
+    """tablename=X, tablenameSTARTSWITHX and tablenameINa,b; OR adds to the condition before."""
+    everything = {str(table.row(key[2])["tablename"]) for key in table.order}
+    condition = part.removeprefix("tablename")
+    if condition.startswith("IN"):
+        wanted = set(condition.removeprefix("IN").split(","))
+    elif condition.startswith("STARTSWITH"):
+        wanted = {name for name in everything if name.startswith(condition.removeprefix("STARTSWITH"))}
+    else:
+        wanted = {condition.removeprefix("=")}
+    wanted |= chosen
+    all_keys = keys if not chosen else table.order
+    return [key for key in all_keys if str(table.row(key[2])["tablename"]) in wanted], wanted
 
 
 def _shaped(row: Row, fields: list[str], plain: bool, root: str) -> dict[str, Any]:
