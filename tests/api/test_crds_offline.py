@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.api.tables import load_cases
 
 from towline.api.check import check
 from towline.api.kinds import KINDS
-from towline.api.schema import FREE, structural
+from towline.api.schema import FREE, Schema, structural
 
 pytestmark = pytest.mark.api
 
@@ -30,10 +31,16 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from places(child, (*path, key))
 
 
+@cache
+def schemas(kind: str) -> tuple[Schema, Schema]:
+    """The spec of a kind as the models know it, and as the API server does."""
+    model = next(each.model for each in KINDS if each.name == kind)
+    return structural(model)["properties"]["spec"], structural(model, whole=False)["properties"]["spec"]
+
+
 def known(kind: str, path: tuple[str | int, ...]) -> bool:
     """Whether the API server looks at `path` of a spec: what is marked OPAQUE, only the operator does."""
-    model = next(each.model for each in KINDS if each.name == kind)
-    inside, served = structural(model)["properties"]["spec"], structural(model, whole=False)["properties"]["spec"]
+    inside, served = schemas(kind)
     for part in path:
         name = "items" if isinstance(part, int) else part
         inside, served = (

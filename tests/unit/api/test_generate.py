@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field
 
 from towline.api import generate
-from towline.api.base import Duration, FreeForm, IntOrString, Model, Quantity, Rule
+from towline.api.base import OPAQUE, Duration, FreeForm, IntOrString, Model, Quantity, Rule
 from towline.api.forms import FORMS
 from towline.api.kinds import KINDS, Kind
 from towline.api.schema import FREE, INT_OR_STRING, RULES, NotStructuralError, Schema, structural
@@ -221,3 +221,19 @@ def test_reference_shows_types_bounds_defaults_and_rules() -> None:
     assert "| `connectorRef` | [object](#specconnectorref) | **required** |" in page
     assert "| `streams` | list by name (1 to 50) of [object](#specstreams) |" in page
     assert "- set exactly one of cron and interval" in page
+
+
+def test_what_is_opaque_is_free_in_the_definition_and_whole_elsewhere() -> None:
+    class Inner(Model):
+        deep: str
+
+    class Outer(Model):
+        one: Inner | None = Field(default=None, description="One.", json_schema_extra={OPAQUE: True})
+        many: list[Inner] | None = Field(default=None, max_length=3, json_schema_extra={OPAQUE: True})
+
+    served = structural(Outer, whole=False)["properties"]
+    assert served["one"] == {"description": "One.", "type": "object", FREE: True}
+    assert served["many"] == {"type": "array", "maxItems": 3, "items": {"type": "object", FREE: True}}
+    whole = structural(Outer)["properties"]
+    assert whole["one"]["properties"] == {"deep": {"type": "string"}}
+    assert whole["many"]["items"]["required"] == ["deep"]
