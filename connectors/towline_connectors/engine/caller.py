@@ -80,6 +80,11 @@ class Caller:
         self._account.enter(self._send_token)
 
     @property
+    def judges_bodies(self) -> bool:
+        """Whether a rule looks into good answers, which then are read whole."""
+        return any(self._classifier.judges(status) for status in (200, 201, 202))
+
+    @property
     def host(self) -> str:
         return urlsplit(self.base_url).hostname or ""
 
@@ -137,7 +142,7 @@ class Caller:
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[HttpStream | None]:
         """As `send`, with the body of the good answer still to be read; None when there is nothing (class Empty).
-        The budget's place is held until the end of the block."""
+        The budget's place is free again when the answer begins: who reads it may have to wait for other requests."""
         async with AsyncExitStack() as stack:
             yield (await self._until_good(call, stack, whole=False))[1]
 
@@ -172,8 +177,7 @@ class Caller:
         renewed = False
         while True:
             try:
-                async with AsyncExitStack() as attempt:
-                    await attempt.enter_async_context(limiter.request(call.cost, patience.left))
+                async with AsyncExitStack() as attempt, limiter.request(call.cost, patience.left):
                     authenticator = self._authenticator(call)
                     self.client.check_host(call.url)  # before a token is fetched for it
                     used = await authenticator.prepare()

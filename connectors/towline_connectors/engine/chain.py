@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from towline.api.manifest import Stream
-from towline.api.paging import SyncToken
+from towline.api.paging import Paginate, SyncToken
+from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.details import Detailer
 from towline_connectors.engine.errors import (
@@ -25,6 +26,7 @@ from towline_connectors.engine.paging import Pager, Turn, reader
 from towline_connectors.engine.placing import place
 from towline_connectors.engine.source import Page, Window
 
+COUNTING = ("Offset", "Page", "Range", "Keyset")  # kinds of paging that count an answer's records
 RESTARTS = 2  # times that paging begins anew when the vendor forgot its cursor
 
 
@@ -39,10 +41,10 @@ class Chain:
         self._caller = caller
         self._cursor_of = cursor_of
         self._form = stream.format or "JSON"
-        self._fetch = Fetcher(caller, self._form, stream.records, stream.parse)
+        self._fetch = Fetcher(caller, self._form, stream.records, stream.parse, whole=looks_at_records(stream))
         self._details = Detailer(stream, stream.details, caller) if stream.details else None
         # Only counting needs a page as a whole; an answer of any length is handed on in pieces otherwise.
-        self._counts = stream.paginate is not None and stream.paginate.kind in ("Offset", "Page", "Range", "Keyset")
+        self._counts = stream.paginate is not None and stream.paginate.kind in COUNTING
         self._token = stream.sync.token
         self._token_of = reader(self._token.from_) if self._token else None
 
@@ -118,6 +120,23 @@ class Chain:
     def _call(self, scope: Scope) -> Call:
         budget, parse = self._stream.budget, self._stream.parse
         return self._caller.call(self._request, scope, budget=budget, phase=None, form=self._form, parse=parse)
+
+
+def looks_at_records(stream: Stream) -> bool:
+    """Whether paging needs the records of an answer: then it is held as a whole."""
+    paginate = stream.paginate
+    if paginate is None or stream.sync.token is not None:
+        return False
+    return paginate.kind in COUNTING or _mentions(paginate, stream.records or "")
+
+
+def _mentions(paginate: Paginate, records: str) -> bool:
+    path = expressions.plain_path(expressions.parse(records)) if records else None
+    if not path:
+        return True  # the root is the list, or it is computed: any expression over the answer sees it
+    given = (paginate.from_, paginate.more, paginate.total, paginate.pages)
+    texts = [one for one in given if one and not one.lower().startswith("header:")]
+    return any(path[-1] in expressions.names(expressions.parse(one)) or "@" in one.replace('"@', "") for one in texts)
 
 
 def from_token(call: Call, token: SyncToken, value: str, base_url: str) -> Call:

@@ -57,6 +57,25 @@ def literal(tree: Node) -> tuple[bool, Any]:
     return (True, tree["value"]) if tree["type"] == "literal" else (False, None)
 
 
+def plain_path(tree: Node) -> list[str] | None:
+    """The names of a.b.c; None if the expression is more than that."""
+    if tree["type"] == "field":
+        return [tree["value"]]
+    if tree["type"] != "subexpression":
+        return None
+    parts = [plain_path(child) for child in tree["children"]]
+    return None if None in parts else [name for part in parts for name in part or []]
+
+
+def names(tree: Node) -> set[str]:
+    """All members that an expression names."""
+    found = {tree["value"]} if tree["type"] == "field" else set()
+    for child in tree.get("children", ()):
+        if isinstance(child, dict):
+            found |= names(child)
+    return found
+
+
 def truthy(value: Any) -> bool:
     """JMESPath's idea of true: everything but null, false and empty texts, lists and objects. 0 is true."""
     return bool(value) or value.__class__ in _NUMBERS

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from towline.api.manifest import Parse
 from towline_connectors.engine import expressions
-from towline_connectors.engine.answers.document import splitter
+from towline_connectors.engine.answers import json
+from towline_connectors.engine.answers.array import JsonArray
+from towline_connectors.engine.answers.document import MAX_DOCUMENT, splitter
 from towline_connectors.engine.answers.packed import Unpacker
+from towline_connectors.engine.answers.text import Splitter
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.errors import SchemaMismatch, Unreachable
-from towline_connectors.engine.expressions import Node
 from towline_connectors.engine.values import Mismatch, shown
 
+STEP = 1 << 20  # bytes that are cut at once
 PIECE = 2_000  # records that are handed on together
 MAX_STREAMED = 8 << 30  # bytes of one answer that is read in pieces, inflated
+LARGE = 8 << 20  # bytes of JSON from which its records are cut out one by one
 REREADS = 2  # times that an answer which breaks off is asked for again
 PAUSE = 2.0  # seconds before that
 
@@ -35,17 +39,21 @@ class Piece:
 class Fetcher:
     """How one stream (or its details) is asked for and cut into records. Raises InvalidManifest."""
 
-    def __init__(self, caller: Caller, form: str, records: str | None, parse: Parse | None = None) -> None:
+    def __init__(
+        self, caller: Caller, form: str, records: str | None, parse: Parse | None = None, *, whole: bool = True
+    ) -> None:
+        """`whole` when something else than the mapping looks at the records in a JSON document."""
         self._caller = caller
         self._form = form
         self._parse = parse
         self._shown = records
         self._records = expressions.compile_expression(records) if records else None
-        self._path = plain_path(expressions.parse(records)) if records and form == "XML" else None
+        self._path = expressions.plain_path(expressions.parse(records)) if records else None
+        self._cuts = not whole and (records is None or self._path is not None)
 
     async def pieces(self, call: Call) -> AsyncIterator[Piece]:
         """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be."""
-        if self._form == "JSON":
+        if self._form == "JSON" and (not self._cuts or self._caller.judges_bodies):
             reply = await self._caller.send(call)
             refuse_errors(reply, call, self._caller.host)
             yield Piece([] if reply.empty else self.extract(reply.value, call), reply=reply)
@@ -65,47 +73,87 @@ class Fetcher:
                 await asyncio.sleep(PAUSE)
 
     async def _streamed(self, call: Call) -> AsyncIterator[Piece]:
-        host = self._caller.host
+        about = f"{self._caller.host}'s answer to {call.shown}"
         async with self._caller.open(call) as stream:
             if stream is None:
                 yield Piece(reply=Reply(None, {}, call.url, empty=True))
                 return
-            unpacker = Unpacker(f"{host}'s answer to {call.shown}", MAX_STREAMED)
-            cutter = splitter(self._form, self._path, self._parse, host, call.shown)
-            waiting: list[Any] = []
-            member = 0
+            unpacker = Unpacker(about, MAX_STREAMED)
 
-            def cut(sources: Iterator[bytes]) -> Iterator[list[Any]]:
-                nonlocal cutter, member
-                for data in sources:
-                    if unpacker.members != member:
-                        member = unpacker.members
-                        yield cutter.close()
-                        unreadable = cutter.unreadable
-                        cutter = splitter(self._form, self._path, self._parse, host, call.shown)
-                        cutter.unreadable = unreadable
-                    yield cutter.feed(data)
-
-            async def sources() -> AsyncIterator[Iterator[bytes]]:
+            async def unpacked() -> AsyncIterator[tuple[int, bytes]]:
+                """Each piece with the number of its file, where the answer is a zip."""
                 async for chunk in stream.chunks(MAX_STREAMED):
-                    yield unpacker.feed(chunk)
-                yield unpacker.close()
+                    for data in unpacker.feed(chunk):
+                        yield unpacker.members, data
+                for data in unpacker.close():
+                    yield unpacker.members, data
 
-            async for source in sources():
-                for found in cut(source):
-                    waiting.extend(self._kept(found))
-                    while len(waiting) > PIECE:
-                        yield Piece(waiting[:PIECE])
-                        waiting = waiting[PIECE:]
-            waiting.extend(self._kept(cutter.close()))
-            rest = cutter.rest()
-            if self._form == "XML":
-                waiting.extend(self._of_document(rest, call))
-            yield Piece(waiting, cutter.unreadable, Reply(rest, stream.headers, stream.url))
+            source = unpacked()
+            begun: list[tuple[int, bytes]] = []
+            if self._form == "JSON":
+                documents, begun = await self._documents(source, about)
+                if documents is not None:
+                    yield self._of_documents(documents, Reply(None, stream.headers, stream.url), call)
+                    return
+            async for piece in self._cut(_after(begun, source), Reply(None, stream.headers, stream.url), call):
+                yield piece
+
+    async def _cut(self, source: AsyncIterator[tuple[int, bytes]], reply: Reply, call: Call) -> AsyncIterator[Piece]:
+        cutter = self._cutter(call)
+        waiting: list[Any] = []
+        unreadable = member = 0
+        async for number, data in source:
+            if number != member:
+                waiting.extend(self._kept(cutter.close()))
+                unreadable += cutter.unreadable
+                member, cutter = number, self._cutter(call)
+            for at in range(0, len(data), STEP):
+                waiting.extend(self._kept(cutter.feed(data[at : at + STEP])))
+                while len(waiting) > PIECE:
+                    yield Piece(waiting[:PIECE])
+                    waiting = waiting[PIECE:]
+        waiting.extend(self._kept(cutter.close()))
+        rest = cutter.rest()
+        if self._form == "XML":
+            waiting.extend(self._of_document(rest, call))
+        elif self._form == "JSON" and self._path:
+            waiting.extend(self.extract(rest, call))  # says so when there was no list
+        yield Piece(waiting, unreadable + cutter.unreadable, replace(reply, value=rest))
+
+    def _cutter(self, call: Call) -> Splitter:
+        if self._form == "JSON":
+            return JsonArray(self._path or [], self._caller.host, call.shown)
+        return splitter(self._form, self._path, self._parse, self._caller.host, call.shown)
+
+    async def _documents(
+        self, source: AsyncIterator[tuple[int, bytes]], about: str
+    ) -> tuple[list[bytes] | None, list[tuple[int, bytes]]]:
+        """The whole documents of an answer; None and what was read so far when it is large and can be cut."""
+        read: list[tuple[int, bytes]] = []
+        size = 0
+        async for number, data in source:
+            read.append((number, data))
+            size += len(data)
+            if size > MAX_DOCUMENT:
+                raise SchemaMismatch(
+                    f"{about} is a document of more than {MAX_DOCUMENT >> 20} MiB; ask for smaller pages."
+                )
+            if size > LARGE and number == 0 and (self._path or read[0][1].lstrip()[:1] == b"["):
+                return None, read
+        numbers = dict.fromkeys(number for number, _data in read) or {0: None}
+        return [b"".join(data for number, data in read if number == one) for one in numbers], []
+
+    def _of_documents(self, documents: list[bytes], reply: Reply, call: Call) -> Piece:
+        found: list[Any] = []
+        for document in documents:
+            reply = replace(reply, value=json.loads(document, self._caller.host, call.shown))
+            refuse_errors(reply, call, self._caller.host)
+            found += self.extract(reply.value, call)
+        return Piece(found, reply=reply)
 
     def _kept(self, found: list[Any]) -> list[Any]:
         """What the manifest calls the record in each piece of text."""
-        if self._records is None or self._form == "XML":
+        if self._records is None or self._form in ("XML", "JSON"):
             return found
         kept: list[Any] = []
         for one in found:
@@ -153,20 +201,20 @@ class Fetcher:
         raise SchemaMismatch(f"The answer of {host} to {call.shown} has {what} {where} where a list should be.")
 
 
+async def _after(
+    begun: list[tuple[int, bytes]], source: AsyncIterator[tuple[int, bytes]]
+) -> AsyncIterator[tuple[int, bytes]]:
+    for one in begun:
+        yield one
+    begun.clear()
+    async for one in source:
+        yield one
+
+
 def _has_null(value: dict[str, Any], path: str) -> bool:
     """Whether a plain path's first name is there, but null: some systems write an empty list so."""
     name = path.removeprefix("=").partition(".")[0].strip('"')
     return name in value
-
-
-def plain_path(tree: Node) -> list[str] | None:
-    """The names of a.b.c; None if the expression is more than that."""
-    if tree["type"] == "field":
-        return [tree["value"]]
-    if tree["type"] != "subexpression":
-        return None
-    parts = [plain_path(child) for child in tree["children"]]
-    return None if None in parts else [name for part in parts for name in part or []]
 
 
 def refuse_errors(reply: Reply, call: Call, host: str) -> None:

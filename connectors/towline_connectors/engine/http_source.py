@@ -63,7 +63,7 @@ class HttpSource:
     async def read(self, reading: Reading) -> AsyncIterator[Page]:
         stream = reading.stream
         if stream.export is not None:
-            fetcher = Fetcher(self._caller, stream.format or "JSON", stream.records, stream.parse)
+            fetcher = Fetcher(self._caller, stream.format or "JSON", stream.records, stream.parse, whole=False)
             exporter = Exporter(stream.export, self._caller, self._scoped(reading), fetcher, stream.budget)
             async for page in exporter.read(reading, stream.format or "JSON"):
                 yield page

@@ -19,7 +19,7 @@ from tests.unit.engine.vendor import Vendor
 
 from towline.api.conditions import Reason
 from towline.api.manifest import Parse
-from towline_connectors.engine.answers import document, packed, text, xml
+from towline_connectors.engine.answers import array, document, packed, text, xml
 from towline_connectors.engine.errors import EngineError, InvalidManifest, SchemaMismatch, Unreachable
 
 ENTITIES = b"""<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;&b;&b;">]><a>&c;</a>"""
@@ -207,3 +207,31 @@ def test_an_answer_of_any_length_takes_little_memory(vendor: Vendor, database: P
     tracemalloc.stop()
     assert (result.reason, result.streams[0].read) == (Reason.COMPLETED, count)
     assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_records_of_a_json_document_are_the_same_however_it_is_cut(size: int) -> None:
+    records: list[Any] = [{"id": 1.5, "n": "é\n"}, None, [], "a", 12, {"x": {"y": [True]}}, {"z": "a\0b"}]
+    body = json.dumps({"a": {"list": [1]}, "r": {"list": records, "n": 1}, "next": "u"}).encode()
+    cutter = array.JsonArray(["r", "list"], "h", "/p")
+    found = [record for at in range(0, len(body), size) for record in cutter.feed(body[at : at + size])]
+    assert [*found, *cutter.close()] == [*records[:-1], {"z": "ab"}]
+    assert cutter.rest() == {"a": {"list": [1]}, "r": {"list": [], "n": 1}, "next": "u"}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"r": [1, 2', Unreachable),
+        (b'{"r": [{"a": ', Unreachable),
+        (b'{"r": [1 2]}', SchemaMismatch),
+        (b'{"r" [1]}', SchemaMismatch),
+        (b"{1: [1]}", SchemaMismatch),
+        (b"[1]", SchemaMismatch),
+    ],
+)
+def test_json_that_breaks_off_or_is_none_is_told_while_it_is_cut(body: bytes, error: type[EngineError]) -> None:
+    cutter = array.JsonArray(["r"], "host", "/path")
+    with pytest.raises(error, match="host answered /path"):
+        cutter.feed(body)
+        cutter.close()

@@ -17,6 +17,7 @@ from tests.unit.engine.vendor import Vendor, serving
 
 from towline.api.conditions import Reason
 from towline.contract import RunResult
+from towline_connectors.engine import fetch
 
 LIVE = "select source_key from users where deleted_time is null order by source_key"
 
@@ -443,3 +444,46 @@ def test_a_log_of_deletions_deletes_rows_of_several_entities(vendor: Vendor, dat
     }
     assert read(vendor, database, log, uid="sync-2").streams[0].deleted == 1
     assert live(database) == ["u0", "u2"]
+
+
+def test_a_budget_of_one_request_at_a_time_does_not_block_parents_children_and_details(
+    vendor: Vendor, database: Path
+) -> None:
+    """A parent's answer that is read in pieces must not keep the only place while its children wait for one."""
+    groups = {f"g{n}": [f"u{n}{m}" for m in range(5)] for n in range(6)}
+    lines = "".join(json.dumps({"id": key}) + "\n" for key in groups for _ in range(600))
+
+    @vendor.on("GET", "/groups")
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(text=lines)
+
+    for key, members in groups.items():
+        vendor.json(f"/groups/{key}/members", {"items": members})
+        for member in members:
+            vendor.json(f"/users/{member}", {"id": member})
+    parent, child = memberships(details={"request": {"path": "/users/${id}"}, "batch": 1})
+    parent |= {"format": "JSONLines"}
+    del parent["records"]
+    parent["request"] = {"path": "/groups"}
+    child["partitions"][0] |= {"batch": 600, "when": "=id", "keep": {}}
+    child["request"] = {"path": "/groups/${partition.first}/members"}
+    child["partitions"].append({"name": "first", "kind": "List", "values": "=[partition.group[0]]"})
+    child["emit"] = [{"entity": "user", "key": "=id"}]
+    manifest = spec(vendor.url, [parent, child], budgets=[{"name": "default", "concurrency": 1}])
+    assert sync(plan(manifest), database).reason is Reason.COMPLETED
+    assert live(database) == sorted(member for members in groups.values() for member in members)
+
+
+def test_a_large_document_is_cut_into_its_records_while_it_comes(
+    vendor: Vendor, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "LARGE", 2_000)
+    first = {"meta": {"items": [1]}, "items": people(200), "next": f"{vendor.url}/p2"}
+    vendor.json("/users", first)
+    vendor.json("/p2", {"items": [{"id": "last"}]})
+    paginate = {"kind": "NextURL", "from": "=next"}
+    result = read(vendor, database, users(paginate=paginate))
+    assert (result.reason, result.streams[0].read) == (Reason.COMPLETED, 201)
+    vendor.json("/users", {"items": "x" * 5_000})
+    result = read(vendor, database, users(paginate=paginate), uid="sync-2")
+    assert (result.reason, "where a list should be" in result.message) == (Reason.SCHEMA_MISMATCH, True)
