@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tarfile
 from typing import Any
 
 import pytest
@@ -154,3 +155,21 @@ def test_before_the_installation_the_cluster_and_the_rights_are_looked_at(
     ended = towline("check", "--pre", kubeconfig=file)
     assert ended.returncode == 1
     assert "you may not create customresourcedefinitions" in ended.stderr
+
+
+def test_the_support_bundle_has_the_chain_and_no_secret(
+    kubectl: Kubectl, namespace: str, towline: Any, chain: str, tmp_path: Any
+) -> None:
+    file = tmp_path / "bundle.tar.gz"
+    ended = towline("support", "prod", "--write", str(file))
+    assert ended.returncode == 0, ended.stderr
+    assert file.stat().st_mode & 0o077 == 0
+    with tarfile.open(file) as archive:
+        texts = {entry.name.partition("/")[2]: archive.extractfile(entry).read().decode() for entry in archive}  # type: ignore[union-attr]
+    assert json.loads(texts["integration.json"])["metadata"]["name"] == "prod"
+    assert [item["metadata"]["name"] for item in json.loads(texts["syncjobs.json"])] == [SYNC]
+    assert json.loads(texts["secret-keys.json"]) == {"name": "api", "keys": ["access_key"]}
+    whole = "".join(texts.values())
+    assert "hunter2" not in whole
+    assert base64.b64encode(b"hunter2").decode() not in whole
+    assert "is there already" in towline("support", "prod", "--write", str(file)).stderr

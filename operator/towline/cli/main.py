@@ -43,6 +43,7 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("events", "towline.cli.events", "Show what happened."),
             Verb("suspend", "towline.cli.suspend", "Start no new syncs of an Integration."),
             Verb("resume", "towline.cli.suspend", "Let it sync on schedule again."),
+            Verb("support", "towline.cli.support", "Write a bundle without secrets for who helps."),
             Verb("operator", "towline.cli.operator", "Run the operator (its Deployment does this)."),
         ),
     ),
