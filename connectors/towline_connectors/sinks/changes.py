@@ -84,7 +84,7 @@ def sort_rows(rows: dict[str, Row], stored: dict[str, Stored], stream: str, run_
             old.run_id != run_id
             or old.scan_id != row[SCAN_ID]
             or old.stream != stream
-            or is_older(old.source_time, source_time)
+            or (source_time is not None and (old.source_time is None or is_older(old.source_time, source_time)))
         ):
             seen.append((key, source_time, row[SCAN_ID], row[RAW]))
     return changes

@@ -119,7 +119,12 @@ def _gather(store: Store, dialect: Dialect) -> None:
         "CREATE TEMP TABLE correlating_links (uid text, other_uid text, rule text, value text, confidence"
         " double precision)"
     )
-    for table, column in (("correlating", "uid"), ("correlating", "identity"), ("correlating_macs", "uid")):
+    for table, column in (
+        ("correlating", "uid"),
+        ("correlating", "identity"),
+        ("correlating_macs", "uid"),
+        ("correlating_links", "uid"),
+    ):
         store.execute(f"CREATE INDEX {table}_{column} ON {table} ({column})")
 
 
@@ -134,6 +139,10 @@ def _apply(store: Store, rule: Rule) -> None:
             " FROM correlating_values v JOIN correlating x ON x.uid = v.uid GROUP BY v.value"
             f" HAVING count(DISTINCT x.identity) > 1 AND count(DISTINCT v.uid) <= {MOST_ASSETS}"
         )
+        if not store.fetch("SELECT 1 FROM correlating_groups LIMIT 1"):
+            store.execute("DROP TABLE correlating_groups")
+            break
+        store.execute("CREATE INDEX correlating_groups_value ON correlating_groups (value)")
         if differs:
             store.execute(
                 "DELETE FROM correlating_groups WHERE value IN (SELECT g.value FROM correlating_groups g"
@@ -148,6 +157,7 @@ def _apply(store: Store, rule: Rule) -> None:
             " GROUP BY identity) g JOIN correlating_values v ON v.value = g.value JOIN correlating x ON x.uid = v.uid"
             " WHERE x.identity <> g.identity GROUP BY x.identity"
         )
+        store.execute("CREATE INDEX correlating_moves_old ON correlating_moves (old)")
         store.execute("DELETE FROM correlating_moves WHERE new IN (SELECT old FROM correlating_moves)")
         moved = store.execute(
             "INSERT INTO correlating_links SELECT new, old, ?, value, ? FROM correlating_moves",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.postgres import Postgresql
 from tests.unit.sinks.sinkdata import open_session, row, rows_of
@@ -148,5 +148,6 @@ def fresh(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
+@example(steps=[("write", [("a", 1, None)], []), ("write", [("a", 1, 1)], [])])  # a time that becomes known counts
 def test_rows_and_checkpoint_are_those_of_the_model(fresh: Callable[[], str], steps: list[tuple[Any, ...]]) -> None:
     check(fresh(), steps)
