@@ -106,12 +106,32 @@ def test_strictly_another_page_size_is_another_request(towline: Towline, acme: P
     assert "--lenient" in done.stderr
 
 
-def test_a_stream_that_the_recording_lacks_fails_unless_others_are_chosen(towline: Towline, acme: Path) -> None:
+def test_a_stream_that_the_recording_lacks_fails_unless_it_may_be_left_out(towline: Towline, acme: Path) -> None:
     file = har(acme, *USERS)
+    strict = towline("connector", "replay", "acme.yaml", "--har", file)
+    assert strict.returncode == 1
+    assert "replay … --stream users" in strict.stderr
+    assert towline("connector", "replay", "acme.yaml", "--har", file, "--stream", "users").returncode == 0
+    lenient = towline("connector", "replay", "acme.yaml", "--har", file, "--lenient")
+    assert lenient.returncode == 0
+    assert "groups  not in the recording" in lenient.stderr
+    assert "2 entities from 1 stream: 2 user" in lenient.stderr
+    named = towline("connector", "replay", "acme.yaml", "--har", file, "--lenient", "--stream", "groups")
+    assert named.returncode == 1
+
+
+def test_a_recording_of_nothing_that_is_asked_fails(towline: Towline, acme: Path) -> None:
+    file = har(acme, exchange("https://eu7.acme.example/api/12ab34cd/printers", {"items": []}))
     done = towline("connector", "replay", "acme.yaml", "--har", file, "--lenient")
     assert done.returncode == 1
-    assert "replay … --stream users" in done.stderr
-    assert towline("connector", "replay", "acme.yaml", "--har", file, "--stream", "users").returncode == 0
+    assert "2 of 2 streams failed" in done.stderr
+
+
+def test_a_page_that_is_missing_in_the_middle_fails(towline: Towline, acme: Path) -> None:
+    done = towline("connector", "replay", "acme.yaml", "--har", har(acme, *USERS[:2]), "--lenient")
+    assert done.returncode == 1
+    assert "no answer to GET /api/12ab34cd/users?cursor=b" in done.stderr
+    assert len(lines(done.stdout)) == 1
 
 
 def test_a_refused_token_fails_as_it_did_when_it_was_recorded(towline: Towline, acme: Path) -> None:

@@ -120,7 +120,16 @@ def _fitting(name: str, schema: Mapping[str, Any], guesses: Iterable[str]) -> An
         candidates.append(schema["const"])
     candidates += [*(schema.get("examples") or []), *(schema.get("enum") or [])]
     low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-    candidates += [*_TEXTS, low, low + 1, 1, True, [], {}]
+    candidates += [
+        *_TEXTS,
+        *(letter * size for letter in "0aA" for size in range(1, 65)),
+        low,
+        low + 1,
+        1,
+        True,
+        [],
+        {},
+    ]
     below = schema.get("items")
     if isinstance(below, Mapping) and schema.get("type") == "array":
         candidates.append([_fitting(name, below, ())])

@@ -77,6 +77,10 @@ class Matcher:
         self._last[word_by_word] = found
         return self._entries[found]
 
+    def has(self, method: str, path: str) -> bool:
+        """Whether a method and path were recorded, with whatever parameters."""
+        return any(entry.method == method and entry.path == unquote(path) for entry in self._entries)
+
     def unused(self, method: str, path: str) -> int:
         """How many answers to a method and path were never asked for."""
         return sum(

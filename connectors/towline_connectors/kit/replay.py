@@ -53,6 +53,7 @@ class Replay:
         self._missed = missed
         self.answered = 0
         self.unanswered: list[str] = []
+        self.unknown = 0  # of the unanswered ones, those whose method and path the recording does not have at all
         self.asked: list[tuple[str, str]] = []  # (method, path), in order
 
     def left(self) -> dict[tuple[str, str], int]:
@@ -73,6 +74,7 @@ class Replay:
         entry = self._matcher.answer(asked)
         if entry is None:
             self.unanswered.append(f"{request.method} {request.path_qs}")
+            self.unknown += not self._matcher.has(request.method, path)
             self._missed()
             return web.json_response({"error": "the recording has no answer to this request"}, status=404)
         self.answered += 1

@@ -22,13 +22,15 @@ SHOWN = 3  # requests that a message names
 
 @dataclass(frozen=True, slots=True)
 class StreamOutcome:
-    """What became of one stream. `covered`: the recording had an answer to its first request."""
+    """What became of one stream. `absent`: nothing of what it is about was recorded, neither its own requests nor,
+    where it is read piece by piece, those of its pieces. `covered`: it was answered."""
 
     name: str
     result: RunResult
     records: list[dict[str, Any]]
     unanswered: tuple[str, ...]
     covered: bool
+    absent: bool
     left: Mapping[tuple[str, str], int]
 
     @property
@@ -85,13 +87,16 @@ def _outcome(
     stream: str, spec: ConnectorSpec, result: RunResult, sink: Collector, server: Replay
 ) -> StreamOutcome:  # fmt: skip
     own = next(each for each in spec.streams or [] if each.name == stream)
+    own_paths = [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(own.wire())]
+    answered = [path for _method, path in server.asked if any(p.search(path) for p in own_paths)]
     mapped = {(stream, emit.entity): frozenset(emit.fields or {}) for emit in own.emit or []}
     return StreamOutcome(
         name=stream,
         result=result,
         records=list(sink.records(mapped)),
         unanswered=tuple(server.unanswered),
-        covered=server.answered > 0,
+        covered=bool(answered),
+        absent=server.unknown > 0 and not answered,
         left=server.left(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from towline.cli.errors import FAILED, CliError
 from towline.cli.output import number, program, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
     from towline_connectors.kit.replayer import StreamOutcome
 
@@ -31,7 +32,8 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
     line. NAME is a bundled connector, or the path of a manifest.
 
     Needs neither credentials nor network: the recording stands in for every host, and nothing is waited for. Fails
-    when a stream fails or asks for what the recording does not have.
+    when a stream fails or asks for what the recording does not have. With --lenient and without --stream, streams of
+    which nothing was recorded are left out, if there are others.
     """
     from towline.cli.connector_files import find, quiet, settings
     from towline_connectors.kit.replay import Recording
@@ -71,8 +73,11 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
     ):
         _print(outcome)
         ended.append(outcome)
-    _summarise(ended, lenient)
-    if not all(outcome.good for outcome in ended):
+    left_out = {outcome.name for outcome in ended if lenient and not streams and not outcome.good and outcome.absent}
+    if not any(outcome.good and outcome.covered for outcome in ended):
+        left_out.clear()
+    _summarise(ended, lenient, left_out)
+    if not all(outcome.good or outcome.name in left_out for outcome in ended):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -84,12 +89,14 @@ def _print(outcome: StreamOutcome) -> None:
     sys.stdout.buffer.flush()
 
 
-def _summarise(ended: Sequence[StreamOutcome], lenient: bool) -> None:
+def _summarise(ended: Sequence[StreamOutcome], lenient: bool, left_out: Set[str]) -> None:
     width = max((len(outcome.name) for outcome in ended), default=0)
     for outcome in ended:
         title = outcome.name.ljust(width)
         skipped = next((each.skipped for each in outcome.result.streams if each.skipped), None)
-        if not outcome.good:
+        if outcome.name in left_out:
+            say("–", f"{title}  not in the recording")
+        elif not outcome.good:
             say("✗", f"{title}  {outcome.problem.rstrip('.')}.")
         elif skipped:
             say("!", f"{title}  left out: {skipped}")
@@ -101,11 +108,15 @@ def _summarise(ended: Sequence[StreamOutcome], lenient: bool) -> None:
             if method == "GET":
                 say(" ", f"{' ' * width}  {count} recorded answers of {method} {path} were not asked for")
     good = [outcome.name for outcome in ended if outcome.good]
-    bad = [outcome for outcome in ended if not outcome.good]
-    total = sum(len(outcome.records) for outcome in ended)
+    bad = [outcome for outcome in ended if not outcome.good and outcome.name not in left_out]
+    kinds = Counter(record["entity"] for outcome in ended for record in outcome.records)
+    counts = ", ".join(f"{number(count)} {kind}" for kind, count in kinds.items())
+    told = f"{number(kinds.total())} entities from {len(good)} stream{'s' if len(good) != 1 else ''}"
+    told += f": {counts}." if counts else "."
     if not bad:
-        say("✔", f"{number(total)} entities from {len(good)} stream{'s' if len(good) != 1 else ''}.")
+        say("✔", told)
         return
+    say(" ", told)
     say("✗", f"{len(bad)} of {len(ended)} streams failed.")
     if not lenient and any(outcome.unanswered for outcome in bad):
         say(" ", "The recording was made by another client? With --lenient query parameters may differ.")

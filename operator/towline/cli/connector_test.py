@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +28,11 @@ _CELLS = {"pass": "pass", "fail": "FAIL", "not applicable": "-"}
 @click.option("--all", "everything", is_flag=True, help="All bundled connectors that have a simulator.")
 @click.option("--case", "only", multiple=True, metavar="CASE", help="Only this case. Repeatable.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connectors at once.")
+@click.option("--write", metavar="FILE", help="Write the verdicts there, by connector and case, as JSON.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def test(names: tuple[str, ...], everything: bool, only: tuple[str, ...], jobs: int, output: str) -> None:
+def test(
+    names: tuple[str, ...], everything: bool, only: tuple[str, ...], jobs: int, write: str | None, output: str
+) -> None:
     """Run connectors against their simulators with the faults that vendors, networks and nodes have.
 
     NAME is a bundled connector, or the path of a folder with connector.yaml and simulator.py. Waiting costs no time:
@@ -53,6 +57,9 @@ def test(names: tuple[str, ...], everything: bool, only: tuple[str, ...], jobs: 
             print_json(results)
         else:
             _table(results)
+        if write is not None:
+            verdicts = {name: {each["case"]: each["verdict"] for each in result} for name, result in results.items()}
+            Path(write).write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         failed = sum(each["verdict"] == "fail" for result in results.values() for each in result)
     if failed:
         say("✗", f"{failed} case{'s' if failed > 1 else ''} failed.")

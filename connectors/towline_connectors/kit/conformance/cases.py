@@ -53,6 +53,12 @@ def baseline(subject: Subject) -> Baseline:
     rows = subject.rows(database)
     if not total(rows):
         raise Failed("the simulator gives no record at all")
+    free = {s.name for s in subject.spec.streams or [] if not s.emit or s.when or s.partitions or s.file}
+    for stream in ran.result.streams:
+        if stream.rejected:
+            raise Failed(f"stream {stream.name} rejects {stream.rejected} records of the simulator")
+        if not stream.read and not stream.skipped and stream.name not in free:
+            raise Failed(f"stream {stream.name} reads nothing from the simulator")
     return Baseline(rows, writes.count)
 
 

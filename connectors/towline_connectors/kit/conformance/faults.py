@@ -42,6 +42,7 @@ class Faulty:
         self._fault = fault
         self._places = records.places(spec)
         self._data = records.data_paths(spec)
+        self._logins = records.login_paths(spec)
         self._links = _links(spec)
         self._shared = shared
         self._foreign = foreign
@@ -110,6 +111,8 @@ class Faulty:
         return next((place for place in self._places if place.fits(path) and records.count(body, place)), None)
 
     def _is_data(self, path: str) -> bool:
+        if any(pattern.search(path) for pattern in self._logins):
+            return False
         return not self._data or any(pattern.search(path) for pattern in self._data)
 
     def _mark(self, shape: tuple[str, str]) -> None:

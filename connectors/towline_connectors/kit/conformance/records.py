@@ -75,6 +75,16 @@ def data_paths(spec: ConnectorSpec) -> list[re.Pattern[str]]:
     return [_ending(path) for path in paths([stream.wire() for stream in spec.streams or []])]
 
 
+def login_paths(spec: ConnectorSpec) -> list[re.Pattern[str]]:
+    """The paths of requests that fetch tokens or log in."""
+    auths = [spec.http.auth, *(choice.auth for choice in spec.http.auths or [])] if spec.http else []
+    named = [auth.token_url for auth in auths if auth is not None and auth.token_url]
+    for auth in auths:
+        if auth is not None and auth.session is not None:
+            named += [step.path for step in auth.session.login]
+    return [_ending(re.sub(r"^(.*?://[^/]+|\$\{[^}]*\})", "", url)) for url in named]
+
+
 def _ending(path: str) -> re.Pattern[str]:
     return re.compile(pattern("/" + path.partition("?")[0].lstrip("/")).pattern + r"\Z")
 
@@ -147,19 +157,25 @@ def _found(document: Any, place: Place) -> list[Any]:
 def _anchors(document: Any, place: Place) -> list[Any]:
     """What stands in lists of the document and makes the records: they themselves, or their innermost part where an
     expression puts them together."""
-    held = {id(item) for item in _items(document)}
+    held = dict(_owners(document))
     anchors = []
     for record in _found(document, place):
         parts = [record, *reversed(record.values())] if isinstance(record, dict) else [record]
-        anchors += [part for part in parts if id(part) in held][:1]
+        anchors += [held[id(part)] for part in parts if id(part) in held][:1]
     return anchors
 
 
-def _items(value: Any) -> Iterator[Any]:
-    for member in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
-        if isinstance(value, list):
-            yield member
-        yield from _items(member)
+def _owners(value: Any, item: Any = None) -> Iterator[tuple[int, Any]]:
+    """For each object the list item that it is or, by members alone, stands in."""
+    if isinstance(value, list):
+        for member in value:
+            yield id(member), member
+            yield from _owners(member, member)
+    elif isinstance(value, dict):
+        for member in value.values():
+            if item is not None and isinstance(member, dict):
+                yield id(member), item
+            yield from _owners(member, item if isinstance(member, dict) else None)
 
 
 def _without(value: Any, gone: set[int]) -> Any:

@@ -27,14 +27,17 @@ class Server:
 
 
 @contextmanager
-def serving(application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault) -> Iterator[Server]:
-    """Fork, serve on free ports of this machine, and end the process afterwards. Call it while there is one thread."""
+def serving(
+    application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault, port: int = 0
+) -> Iterator[Server]:
+    """Fork, serve on this machine, and end the process afterwards; 0 is any free port. Call it while there is one
+    thread."""
     shared = Shared()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _serve(application, spec, fault, shared, writing)
+        _serve(application, spec, fault, shared, writing, port)
     os.close(writing)
     try:
         told = os.read(reading, _PORTS.size)
@@ -50,21 +53,21 @@ def serving(application: Callable[[], web.Application], spec: ConnectorSpec, fau
 
 
 def _serve(
-    application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault, shared: Shared, told: int
+    application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault, shared: Shared, told: int, port: int
 ) -> None:
     """The child. Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     code = 1
     try:
-        asyncio.run(_both(application, spec, fault, shared, told))
+        asyncio.run(_both(application, spec, fault, shared, told, port))
         code = 0
     finally:
         os._exit(code)
 
 
 async def _both(
-    application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault, shared: Shared, told: int
+    application: Callable[[], web.Application], spec: ConnectorSpec, fault: Fault, shared: Shared, told: int, port: int
 ) -> None:
     async def hit(_request: web.Request) -> web.Response:
         shared.astray += 1
@@ -84,13 +87,13 @@ async def _both(
         return await faulty.around(request, handler)
 
     app.middlewares.insert(0, around)
-    os.write(told, _PORTS.pack(await _listen(app), foreign))
+    os.write(told, _PORTS.pack(await _listen(app, port), foreign))
     await asyncio.Event().wait()
 
 
-async def _listen(application: web.Application) -> int:
+async def _listen(application: web.Application, wanted: int = 0) -> int:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", wanted).start()
     port: int = runner.addresses[0][1]
     return port
