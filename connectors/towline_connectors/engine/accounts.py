@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 
@@ -22,6 +23,7 @@ from towline_connectors.engine.budget import Budgets
 from towline_connectors.engine.errors import InvalidManifest, Unreachable
 from towline_connectors.engine.http import HttpAnswer, HttpRequest
 from towline_connectors.engine.interpolate import Scope, Secrets
+from towline_connectors.engine.values import Mismatch
 
 MAX_IDLE = 4096  # accounts that are kept although nobody uses them at the moment
 _CONFIG = re.compile(r"\$\{\s*config\.([A-Za-z0-9_]+)")
@@ -91,9 +93,16 @@ def chosen(http: Http, scope: Scope) -> Auth | None:
     secrets = scope.get("secret")
     known = {"config": scope.get("config") or {}, "secrets": secrets.present() if isinstance(secrets, Secrets) else []}
     for choice in http.auths or []:
-        if choice.when and expressions.truthy(expressions.compile_expression(choice.when)(known)):
+        if choice.when and _holds(choice.when, known):
             return choice.auth
     return http.auth
+
+
+def _holds(when: str, known: dict[str, Any]) -> bool:
+    try:
+        return expressions.truthy(expressions.compile_expression(when)(known))
+    except Mismatch:
+        return False
 
 
 class Accounts:

@@ -34,9 +34,11 @@ class Breaker:
             )
         self._trying = True
 
-    def leave(self, *, failed: bool) -> None:
-        """After a request."""
+    def leave(self, *, failed: bool | None) -> None:
+        """After a request; None: it was broken off by us, and nothing is known."""
         self._trying = False
+        if failed is None:
+            return
         if not failed:
             self._failures = 0
             return

@@ -205,7 +205,7 @@ class Caller:
         await authenticator.apply(request)
         breaker = self._account.breaker(urlsplit(call.url).hostname or "")
         breaker.enter()
-        failed = True
+        failed: bool | None = None
         try:
             stream = await attempt.enter_async_context(self.client.stream(request, redirects=not authenticator.signs))
             limiter.learn(stream.headers, call.cost)
@@ -213,9 +213,10 @@ class Caller:
             failed = False
             return found
         except Unreachable:
+            failed = True
             raise
-        except BaseException:
-            failed = False
+        except Exception:
+            failed = False  # whatever it was, the host has answered
             raise
         finally:
             breaker.leave(failed=failed)

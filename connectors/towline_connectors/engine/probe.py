@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from towline.contract import Plan
 from towline_connectors.engine.errors import EngineError, Unreachable
 from towline_connectors.engine.run import check
+
+if TYPE_CHECKING:
+    from towline_connectors.engine.accounts import Accounts
 
 _NEEDED = ("http", "health", "credentials", "configSchema", "egress", "title", "version", "category", "capabilities")
 
@@ -26,13 +29,16 @@ async def probe(
     *,
     ca_bundle: str | None = None,
     proxy: str | None = None,
+    accounts: Accounts | None = None,
 ) -> tuple[EngineError | None, float]:
-    """What went wrong, if anything, and how many seconds it took. Sends nothing twice; raises nothing expected."""
+    """What went wrong, if anything, and how many seconds it took. Sends nothing twice; raises nothing expected.
+
+    `accounts` keeps tokens and budgets from one probe to the next, for all integrations that share a credential."""
     began = time.monotonic()
     failure: EngineError | None = None
     try:
         async with asyncio.timeout(seconds):
-            await check(plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy)
+            await check(plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy, accounts=accounts)
     except EngineError as error:
         failure = error
     except TimeoutError:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from towline.contract import Plan, RunResult
 from towline_connectors.engine import clock as clocks
@@ -40,6 +40,9 @@ from towline_connectors.engine.source import Reading, Setup, Source
 from towline_connectors.engine.writer import StreamWriter, Tally
 from towline_connectors.sinks import base
 from towline_connectors.sinks.base import Session, Sink, StreamState
+
+if TYPE_CHECKING:
+    from towline_connectors.engine.accounts import Accounts
 
 __all__ = ["Progress", "Stop", "check", "run"]
 
@@ -127,11 +130,18 @@ def run(
 
 
 async def check(
-    plan: Plan, secrets: Mapping[str, str], *, deadline: float, ca_bundle: str | None = None, proxy: str | None = None
+    plan: Plan,
+    secrets: Mapping[str, str],
+    *,
+    deadline: float,
+    ca_bundle: str | None = None,
+    proxy: str | None = None,
+    accounts: Accounts | None = None,
 ) -> None:
     """The check of mode Check alone, in the event loop that runs. Waits end at `deadline`. Raises EngineError."""
     kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
     runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
+    runner.accounts = accounts
     source = runner._open(compile_plan(plan), deadline)
     try:
         await source.check()
@@ -151,6 +161,7 @@ class _Runner:
     reroute: str | None
     clock: Callable[[], datetime]
     files_root: str | None = None
+    accounts: Accounts | None = None
     session: Session | None = None
     batches: dict[str, int] = field(default_factory=dict)  # of each stream so far
 
@@ -183,6 +194,7 @@ class _Runner:
             proxy=self.proxy,
             reroute=self.reroute,
             files_root=self.files_root,
+            accounts=self.accounts,
             deadline=deadline,
             progress=lambda message: self.progress(Progress("", note=message)),
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.unit.engine.plans import plan, spec, sync, users
+from tests.unit.engine.plans import SECRETS, plan, spec, sync, users
 from tests.unit.engine.test_engine_run import people, serve_users
 from tests.unit.engine.vendor import Vendor
 
@@ -28,6 +28,7 @@ from towline_connectors.engine.caller import Caller
 from towline_connectors.engine.errors import RateLimited, Unreachable
 from towline_connectors.engine.http import Client
 from towline_connectors.engine.interpolate import Scope, Secrets, fill
+from towline_connectors.engine.probe import lean, probe
 from towline_connectors.engine.source import Setup
 from towline_connectors.engine.waits import Wait, parse
 
@@ -338,3 +339,17 @@ async def test_all_that_use_one_credential_share_its_budget(vendor: Vendor) -> N
     with pytest.raises(RateLimited):
         await ask(caller(vendor, accounts, budgets=budgets, retry=retry))
     assert len(vendor.seen) == 2
+
+
+async def test_probes_of_one_credential_fetch_one_token(vendor: Vendor) -> None:
+    vendor.json("/token", {"access_token": "t1"}, "POST")
+    vendor.json("/ok", {})
+    auth = {"kind": "OAuth2ClientCredentials", "tokenURL": f"{vendor.url}/token"}
+    manifest = spec(vendor.url, [users()], auth=auth)
+    wanted = plan({**lean(manifest), "streams": []})
+    accounts = Accounts()
+    for _ in range(3):
+        failure, _took = await probe(wanted, SECRETS, 5.0, accounts=accounts)
+        assert failure is None
+    assert vendor.paths().count("/token") == 1
+    assert vendor.paths().count("/ok") == 3
