@@ -149,8 +149,10 @@ async def perform(context: Context, kind: str, obj: dict[str, Any], actions: lis
             case PatchStatus(status):
                 obj = await _patch_status(context, kind, obj, status)
             case CreateSync(body):
+                await _must_be_current(context, kind, obj)
                 await _create_sync(context, obj, body)
             case CreateJob(body):
+                await _must_be_current(context, kind, obj)
                 await _create_job(context, obj, body)
             case DeleteJob(name, uid):
                 await context.client.delete(JOBS, obj["metadata"]["namespace"], name, uid)
@@ -163,6 +165,23 @@ async def perform(context: Context, kind: str, obj: dict[str, Any], actions: lis
             case _:
                 _count(context, obj, action)
     return obj
+
+
+async def _must_be_current(context: Context, kind: str, obj: dict[str, Any]) -> None:
+    """Starting a run cannot be taken back, and its name is no lock once an old one of that name was cleaned up.
+
+    After an old list, or while a watch replays the past, the copy in the cache may be one that was dealt with.
+    """
+    meta = obj["metadata"]
+    place = meta.get("namespace", ""), meta["name"]
+    try:
+        if await context.client.is_current(BY_KIND[kind], *place, meta["resourceVersion"]):
+            return
+    except NotFoundError:
+        context.cache.drop(kind, obj)
+        raise
+    await refresh(context, kind, *place)
+    raise ConflictError(f"start a run of {kind} {'/'.join(place)}", 0, "the object has changed since it was read")
 
 
 async def _patch_status(context: Context, kind: str, obj: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:

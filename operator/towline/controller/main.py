@@ -7,7 +7,7 @@ import logging
 import random
 import signal
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from towline.controller import server
@@ -38,14 +38,20 @@ class Operator:
     """One operator process. `run` returns after a SIGTERM, with everything it began either done or resumable."""
 
     def __init__(
-        self, settings: Settings, client: Client, check: Check, version: str, probe: Probe | None = None
+        self,
+        settings: Settings,
+        client: Client,
+        check: Check,
+        version: str,
+        probe: Probe | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._client = client
         cache = Cache()
         # A stand-by knows the Integrations as well; told by two, each would be counted twice.
         metrics = Metrics(lambda: samples(cache, self.context.prober.samples()) if self._leads else (), version)
-        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error)
+        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error, clock)
         self.context = Context(
             client=client,
             cache=cache,
@@ -60,6 +66,7 @@ class Operator:
             prober=Prober(
                 client, metrics, probe if settings.probe_seconds else None, self._queue.add, settings.probe_seconds
             ),
+            clock=clock,
             enqueue=self._queue.add,
             enqueue_at=self._queue.add_at,
         )
@@ -251,7 +258,14 @@ class Operator:
         return metrics.text()
 
 
-async def run(settings: Settings, access: Access, check: Check, version: str, probe: Probe | None = None) -> None:
+async def run(
+    settings: Settings,
+    access: Access,
+    check: Check,
+    version: str,
+    probe: Probe | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
     """Run the operator until SIGTERM or SIGINT."""
     quiet_logs()
     stop = asyncio.Event()
@@ -259,7 +273,7 @@ async def run(settings: Settings, access: Access, check: Check, version: str, pr
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Client(access, settings.requests_per_second, int(settings.requests_per_second * 2)) as client:
-        await Operator(settings, client, check, version, probe).run(access, stop)
+        await Operator(settings, client, check, version, probe, clock).run(access, stop)
 
 
 __all__ = ["Operator", "run"]

@@ -33,6 +33,7 @@ class Client:
         self._timeout = timeout
         self._bucket = Bucket(rate, burst)
         self._jobs = Bucket(rate, burst)  # of its own, so that a burst of status writes does not hold up Jobs
+        self._checks = Bucket(rate, burst)
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
         self.writes = 0
@@ -54,6 +55,12 @@ class Client:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object. Raises NotFoundError."""
         return await self._call("GET", resource, namespace, name)
+
+    async def is_current(self, resource: Resource, namespace: str, name: str, version: str) -> bool:
+        """Whether an object still has this resourceVersion: asked before what cannot be taken back. NotFoundError."""
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        found = await self._call("GET", resource, namespace, name, accept=accept, bucket=self._checks)
+        return bool(found["metadata"]["resourceVersion"] == version)
 
     async def get_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object without its content: the API server leaves data out."""
@@ -153,10 +160,11 @@ class Client:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        bucket: Bucket | None = None,
     ) -> dict[str, Any]:
         place = "/".join(part for part in (namespace, name) if part)
         action = f"{verb} {resource.plural} {place}".strip()
-        bucket = self._jobs if resource is JOBS else self._bucket
+        bucket = bucket or (self._jobs if resource is JOBS else self._bucket)
         tries = 0
         while True:
             await bucket.take()
