@@ -17,7 +17,7 @@ from towline.api.explain import explain
 from towline.api.manifest import Emit, Stream
 from towline.contract import Plan, StreamPlan
 from towline_connectors import entities
-from towline_connectors.engine import check, expressions, mapping
+from towline_connectors.engine import check, check_reading, expressions, mapping
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
 from towline_connectors.engine.expressions import ExpressionError, Node
 from towline_connectors.engine.mapping import EmitMap, StreamMap
@@ -101,41 +101,13 @@ def manifest_problems(spec: ConnectorSpec) -> list[str]:
     """Every mistake in a Connector of the right shape: its place and what to write instead."""
     found = check.problems(spec)
     for stream in spec.streams or []:
-        found += _partition_problems(stream, spec)
+        found += check_reading.problems(stream, spec)
         if not stream.emit:
             continue
         try:
             _compile(stream, {}, None)
         except InvalidManifest as error:
             found.append(error.message)
-    return found
-
-
-def _partition_problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
-    """Pieces that cannot be read: parents that are not there, spans of time without a beginning."""
-    found: list[str] = []
-    names = {other.name: other for other in spec.streams or []}
-    complete = stream.sync.deletes is not None and stream.sync.deletes.complete_scan not in (None, "Never")
-    for part in stream.partitions or []:
-        place = f"streams[{stream.name}].partitions[{part.name}]"
-        if part.kind == "Parent":
-            parent = names.get(part.stream or "")
-            if parent is None:
-                found.append(f"{place}.stream: there is no stream {part.stream}; name one of this connector.")
-            elif parent.request is None or parent.partitions:
-                found.append(f"{place}.stream: {part.stream} has to have a request and no partitions of its own.")
-        elif part.kind == "Dates" and part.step and (complete or not stream.sync.first_run):
-            found.append(f"{place}.step: it needs sync.firstRun and no completeScan, to have a beginning.")
-    emitted = {emit.entity for emit in stream.emit or []}
-    found += [
-        f"streams[{stream.name}].sync.deletes.entities: {entity} is not among what it emits."
-        for entity in (stream.sync.deletes.entities if stream.sync.deletes else None) or []
-        if entity not in emitted
-    ]
-    if not stream.emit and not any(
-        part.stream == stream.name for other in spec.streams or [] for part in other.partitions or []
-    ):
-        found.append(f"streams[{stream.name}].emit: it is missing, and no other stream is read by this one; add it.")
     return found
 
 
