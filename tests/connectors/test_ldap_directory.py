@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ def integration_of(server: Slapd, database: Path, **config: object) -> Integrati
         base: dict[str, object] = {"url": server.url, "base": server.options.base}
         return Integration("openldap", {**base, **config}, secrets, database, ca=server.ca)
     secrets = {"username": server.options.reader, "password": directory.READER_PASSWORD}
-    return Integration("active-directory", {"url": server.url, **config}, secrets, database, ca=server.ca)
+    streams = ["users", "groups", "computers"]
+    return Integration(
+        "active-directory", {"url": server.url, **config}, secrets, database, ca=server.ca, streams=streams
+    )
 
 
 def modify(admin: ldap3.Connection, dn: str, changes: Any) -> None:
@@ -70,6 +74,63 @@ def test_a_domain_of_3000_people_arrives_with_computers(large_active_directory: 
     assert integration.count("users", "is_locked") == 60
     server = integration.one("SELECT * FROM assets WHERE hostname = 'srv00002.corp.example'")
     assert (server["type_id"], server["os_name"]) == (1, "Windows Server 2022 Standard")
+
+
+def test_units_policies_and_the_state_of_passwords_arrive(large_active_directory: Slapd, tmp_path: Path) -> None:
+    integration = integration_of(large_active_directory, tmp_path / "data.db")
+    integration.streams = None
+    result = integration.sync()
+    assert result.reason is Reason.COMPLETED, result.message
+    assert integration.count("groups", "type = 'Organizational unit'") == 4
+    policy = integration.one("SELECT * FROM policies")
+    assert (policy["name"], policy["type"], policy["is_applied"]) == ("Default Domain Policy", "Group policy", 1)
+    unit = integration.one("SELECT * FROM groups WHERE name = 'People'")
+    assert "LDAP://CN={" in json.loads(unit["ext"])["policies"]
+    key = str(directory.object_guid(large_active_directory.options, "person", 50))
+    locked = integration.one("SELECT * FROM users WHERE source_key = ?", key)
+    state = json.loads(locked["ext"])
+    assert (locked["is_locked"], state["failed_logins"], state["password_never_expires"]) == (1, 5, False)
+    assert state["locked_time"] is not None
+
+
+def test_what_was_deleted_in_a_domain_is_told_by_its_tombstone(make_directory: MakeDirectory, tmp_path: Path) -> None:
+    server = make_directory("active-directory")
+    integration = integration_of(server, tmp_path / "data.db")
+    integration.streams = None
+    integration.sync()
+    guid = directory.object_guid(server.options, "person", 7)
+    usn = directory.last_usn(server.options) + 1
+    with server.admin() as admin:
+        dn = directory.person_dn(server.options, 7)
+        admin.delete(dn)  # type: ignore[no-untyped-call]
+        tombstone = {
+            "cn": f"Gone DEL:{guid}",
+            "sn": "Gone",
+            "objectGUID": guid.bytes_le,
+            "sAMAccountName": "gone",
+            "isDeleted": "TRUE",
+            "lastKnownParent": f"OU=People,{server.options.base}",
+            "uSNChanged": str(usn),
+        }
+        name = f"CN=Gone DEL:{guid},CN=Deleted Objects,{server.options.base}"
+        assert admin.add(name, "user", tombstone), admin.result  # type: ignore[no-untyped-call]
+    result = integration.sync()
+    assert result.reason is Reason.COMPLETED, result.message
+    assert (stream(result, "deleted-objects").deleted, stream(result, "users").full) == (1, False)
+    assert integration.count("users") == 39
+
+
+def test_a_domain_that_hides_deleted_objects_leaves_that_stream_out(
+    make_directory: MakeDirectory, tmp_path: Path
+) -> None:
+    server = make_directory("active-directory")
+    integration = integration_of(server, tmp_path / "data.db")
+    integration.streams = ["users", "deleted-objects"]
+    with server.admin() as admin:
+        admin.delete(f"CN=Deleted Objects,{server.options.base}")  # type: ignore[no-untyped-call]
+    result = integration.sync()
+    assert result.reason is Reason.PARTIALLY_COMPLETED
+    assert "hides deleted entries" in str(stream(result, "deleted-objects").skipped)
 
 
 def test_security_and_distribution_groups_are_told_apart(large_active_directory: Slapd, tmp_path: Path) -> None:

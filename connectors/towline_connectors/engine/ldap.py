@@ -27,6 +27,7 @@ from towline_connectors.engine.errors import (
     HostNotAllowed,
     InvalidManifest,
     KeyMissing,
+    SkipStream,
     Unreachable,
 )
 from towline_connectors.engine.ldap_errors import cause, failure
@@ -35,6 +36,8 @@ from towline_connectors.engine.source import Origin, Page, Reading, Setup
 
 T = TypeVar("T")
 PAGED_RESULTS: Final = "1.2.840.113556.1.4.319"  # RFC 2696
+SHOW_DELETED: Final = "1.2.840.113556.1.4.417"  # MS-ADTS 3.1.1.3.4.1.14
+HIDDEN: Final = (32, 50)  # noSuchObject, insufficientAccessRights: how deleted entries are hidden from an account
 CONNECT_TIMEOUT: Final = 15.0  # seconds
 MAX_RANGE_ROUNDS: Final = 10_000  # a server that never ends a range must not hold us for ever
 ROOT_ATTRIBUTES: Final = ("defaultNamingContext", "namingContexts", "dsServiceName")
@@ -85,7 +88,9 @@ class LdapSource:
         if search is None:
             raise InvalidManifest(f"Stream {reading.stream.name} has no search: the connector is a directory.")
         want = ldap_values.wanted(search.attributes, search.range_attributes)
-        query = _Query(self._base(search), search.scope.upper(), reading.text(search.filter), want)
+        query = _Query(
+            self._base(search), search.scope.upper(), reading.text(search.filter), want, bool(search.deleted)
+        )
         cookie: bytes | None = None
         pending = self._submit(lambda: self._first_page(query))
         while True:
@@ -253,6 +258,8 @@ class LdapSource:
             raise Unreachable(f"The connection to {self._name} broke between two pages.")
         connection = self._connected()
         base = query.base or self._default_base()
+        if base.endswith(","):
+            base += self._default_base()
         connection.search(
             base,
             query.filter,
@@ -261,7 +268,10 @@ class LdapSource:
             paged_size=self._directory.page_size,
             paged_criticality=False,
             paged_cookie=cookie,
+            controls=[(SHOW_DELETED, False, None)] if query.deleted else None,
         )
+        if query.deleted and connection.result["result"] in HIDDEN:
+            raise SkipStream(f"{self._name} hides deleted entries from this account")
         self._expect(connection, f"the search below {base}")
         controls = connection.result.get("controls") or {}
         following = (controls.get(PAGED_RESULTS) or {}).get("value", {}).get("cookie") or None
@@ -311,10 +321,11 @@ class LdapSource:
 class _Query:
     """One search, ready to be sent again for each page."""
 
-    __slots__ = ("base", "filter", "scope", "want")
+    __slots__ = ("base", "deleted", "filter", "scope", "want")
 
-    def __init__(self, base: str | None, scope: str, filter_: str, want: Wanted) -> None:
+    def __init__(self, base: str | None, scope: str, filter_: str, want: Wanted, deleted: bool) -> None:
         self.base = base
+        self.deleted = deleted
         self.scope: Any = {"BASE": ldap3.BASE, "ONE": ldap3.LEVEL, "SUBTREE": ldap3.SUBTREE}[scope]
         self.filter = filter_
         self.want = want

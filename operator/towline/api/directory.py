@@ -46,7 +46,14 @@ class Search(Model):
     """One LDAP search, paged."""
 
     base: str | None = Field(
-        default=None, max_length=512, description="Where to search. Left out, the directory's base."
+        default=None,
+        max_length=512,
+        description="Where to search. Left out, the directory's base; one that ends in a comma is put before it.",
+    )
+    deleted: bool | None = Field(
+        default=None,
+        description="Search what was deleted (Active Directory's tombstones). Where the account may not see it, the"
+        " stream is left out.",
     )
     scope: Literal["Base", "One", "Subtree"] = Field(
         default="Subtree", description="Base is the entry itself, One its children, Subtree all below."

@@ -203,8 +203,30 @@ def _active_directory(options: Options) -> Iterator[str]:
         options.base, "objectClass: dcObject", "objectClass: organization", "dc: corp", "o: Example Corporation"
     )
     yield _account(options)
-    for name in ("People", "Groups", "Computers", "Servers"):
-        yield _entry(f"OU={name},{options.base}", "objectClass: organizationalUnit", f"ou: {name}")
+    policy = f"CN={{{str(object_guid(options, 'policy', 0)).upper()}}},CN=Policies,{options.base}"
+    for n, name in enumerate(("People", "Groups", "Computers", "Servers")):
+        yield _entry(
+            f"OU={name},{options.base}",
+            "objectClass: organizationalUnit",
+            "objectClass: domainPart",
+            f"ou: {name}",
+            f"objectGUID:: {base64.b64encode(object_guid(options, 'unit', n).bytes_le).decode()}",
+            "uSNChanged: 8200",
+            f"gPLink: [LDAP://{policy};0]",
+        )
+    for name in ("Policies", "Deleted Objects"):
+        yield _entry(f"CN={name},{options.base}", "objectClass: container", f"cn: {name}")
+    yield _entry(
+        policy,
+        "objectClass: groupPolicyContainer",
+        f"cn: {policy.partition(',')[0].removeprefix('CN=')}",
+        "displayName: Default Domain Policy",
+        f"objectGUID:: {base64.b64encode(object_guid(options, 'policy', 0).bytes_le).decode()}",
+        "gPCFileSysPath: //corp.example/sysvol/corp.example/Policies",
+        "versionNumber: 7",
+        "flags: 0",
+        "uSNChanged: 8300",
+    )
     invocation = base64.b64encode(object_guid(options, "invocation", 1).bytes_le).decode()
     yield _entry(service_dn(options), "objectClass: nTDSDSA", "cn: NTDS Settings", f"invocationId:: {invocation}")
     usn = 12000
@@ -260,6 +282,7 @@ def _ad_person(options: Options, n: int, usn: int) -> str:
         f"pwdLastSet: {_filetime(options, n + 7)}",
         "accountExpires: 9223372036854775807",
         f"lockoutTime: {0 if n % 50 else _filetime(options, n)}",
+        f"badPwdCount: {0 if n % 50 else 5}",
     ]
     if n >= 10:
         lines.append(f"manager: {person_dn(options, n // 10)}")

@@ -12,6 +12,7 @@ _ARC = "1.3.6.1.4.1.4203.666.11.77"
 _INTEGER = "EQUALITY integerMatch ORDERING integerOrderingMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE"
 _TEXT = "EQUALITY caseIgnoreMatch SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15"
 _BYTES = "EQUALITY octetStringMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE"
+_BOOLEAN = "EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE"
 _NAME = "EQUALITY distinguishedNameMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE"
 _TIME = (
     "EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch"
@@ -19,12 +20,13 @@ _TIME = (
 )
 _AD_ATTRIBUTES = {
     _BYTES: "objectGUID objectSid invocationId",
+    _BOOLEAN: "isDeleted",
     _INTEGER: "uSNChanged userAccountControl groupType sAMAccountType primaryGroupID adminCount lastLogonTimestamp"
-    " pwdLastSet accountExpires lockoutTime highestCommittedUSN",
+    " pwdLastSet accountExpires lockoutTime highestCommittedUSN badPwdCount badPasswordTime flags versionNumber",
     f"{_TEXT} SINGLE-VALUE": "sAMAccountName userPrincipalName employeeID department company location dNSHostName"
-    " operatingSystem operatingSystemVersion",
+    " operatingSystem operatingSystemVersion gPLink gPCFileSysPath",
     _TEXT: "servicePrincipalName",
-    _NAME: "objectCategory managedBy defaultNamingContext dsServiceName",
+    _NAME: "objectCategory managedBy defaultNamingContext dsServiceName lastKnownParent",
     _TIME: "whenCreated whenChanged",
 }
 
@@ -39,11 +41,11 @@ def lines() -> Iterator[str]:
     common = (
         "sAMAccountName $ objectSid $ objectGUID $ objectCategory $ whenCreated $ whenChanged $ uSNChanged"
         " $ description $ mail $ displayName $ managedBy $ member $ servicePrincipalName $ userAccountControl"
-        " $ lastLogonTimestamp $ primaryGroupID $ adminCount $ location"
+        " $ lastLogonTimestamp $ primaryGroupID $ adminCount $ location $ isDeleted $ lastKnownParent"
     )
     person = (
         "givenName $ employeeID $ department $ company $ manager $ userPrincipalName $ pwdLastSet"
-        " $ accountExpires $ lockoutTime"
+        " $ accountExpires $ lockoutTime $ badPwdCount $ badPasswordTime"
     )
     computer = "dNSHostName $ operatingSystem $ operatingSystemVersion"
     yield (
@@ -54,5 +56,14 @@ def lines() -> Iterator[str]:
     yield (
         f"objectclass ( {_ARC}.2.3 NAME 'group' SUP top STRUCTURAL"
         f" MUST ( cn $ groupType $ objectGUID ) MAY ( {common} ) )"
+    )
+    yield (
+        f"objectclass ( {_ARC}.2.5 NAME 'groupPolicyContainer' SUP top STRUCTURAL MUST ( cn $ objectGUID )"
+        " MAY ( displayName $ gPCFileSysPath $ versionNumber $ flags $ whenCreated $ uSNChanged ) )"
+    )
+    yield (f"objectclass ( {_ARC}.2.6 NAME 'container' SUP top STRUCTURAL MUST cn )")
+    yield (
+        f"objectclass ( {_ARC}.2.7 NAME 'domainPart' SUP top AUXILIARY"
+        " MAY ( objectGUID $ gPLink $ whenCreated $ uSNChanged ) )"
     )
     yield (f"objectclass ( {_ARC}.2.4 NAME 'nTDSDSA' SUP top STRUCTURAL MUST ( cn $ invocationId ) )")
