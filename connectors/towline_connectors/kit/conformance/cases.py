@@ -53,7 +53,11 @@ def baseline(subject: Subject) -> Baseline:
     rows = subject.rows(database)
     if not total(rows):
         raise Failed("the simulator gives no record at all")
-    free = {s.name for s in subject.spec.streams or [] if not s.emit or s.when or s.partitions or s.file}
+    free = {
+        s.name
+        for s in subject.spec.streams or []
+        if not s.emit or s.when or s.partitions or s.file or (s.sync.deletes and s.sync.deletes.tombstone)
+    }
     for stream in ran.result.streams:
         if stream.rejected:
             raise Failed(f"stream {stream.name} rejects {stream.rejected} records of the simulator")
