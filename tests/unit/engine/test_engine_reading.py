@@ -487,3 +487,34 @@ def test_a_large_document_is_cut_into_its_records_while_it_comes(
     vendor.json("/users", {"items": "x" * 5_000})
     result = read(vendor, database, users(paginate=paginate), uid="sync-2")
     assert (result.reason, "where a list should be" in result.message) == (Reason.SCHEMA_MISMATCH, True)
+
+
+def test_parts_of_an_export_may_be_packed_lines_at_another_host(vendor: Vendor, database: Path) -> None:
+    with serving(Vendor()) as store:
+        vendor.json("/export", {"id": 7}, method="POST")
+        links = [f"{store.url}/part{n}" for n in range(2)]
+        vendor.json("/export/7", {"status": "DONE", "links": links})
+        for n in range(2):
+            body = gzip.compress("".join(f'{{"id":"{n}{m}"}}\n' for m in range(3000)).encode())
+
+            async def part(_request: web.Request, body: bytes = body) -> web.Response:
+                return web.Response(body=body)
+
+            store.on("GET", f"/part{n}")(part)
+        stream = users(
+            format="JSONLines",
+            export={
+                "create": {"path": "/export"},
+                "jobID": "=id",
+                "poll": {"path": "/export/${job.id}"},
+                "status": {"from": "=status", "done": ["DONE"]},
+                "parts": "=links",
+                "fetch": {"path": "${part}"},
+            },
+        )
+        for name in ("request", "records", "paginate"):
+            del stream[name]
+        result = read(vendor, database, stream)
+        assert (result.reason, result.streams[0].read) == (Reason.COMPLETED, 6000)
+        assert all("authorization" not in headers for headers in store.headers)
+    assert len(live(database)) == 6000
