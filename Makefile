@@ -7,7 +7,7 @@ SETUP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock generate check format test test-unit test-api test-node demo demo-down \
-        cluster-up cluster-down image bench bench-start clean
+        cluster-up cluster-down image conformance bench bench-peers bench-start bench-scale chaos clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,7 @@ generate: $(SETUP) ## Write what is generated from the models: crds/, docs/refer
 	$(BIN)/python -m towline.api.generate crds
 	$(BIN)/python -m hack.chart
 	$(BIN)/python -m towline_connectors.entities.docs docs/data-model.md
+	$(BIN)/python -m towline_connectors.kit.overview docs/connectors.md
 
 check: $(SETUP) ## Lint, types, layers of imports, generated files up to date
 	$(BIN)/ruff check .
@@ -39,6 +40,7 @@ check: $(SETUP) ## Lint, types, layers of imports, generated files up to date
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m towline.api.generate --check crds
 	$(BIN)/python -m hack.chart --check
+	$(BIN)/python -m towline_connectors.kit.overview --check docs/connectors.md
 
 format: $(SETUP) ## Format the code
 	$(BIN)/ruff check --fix .
@@ -48,7 +50,7 @@ test: $(SETUP) ## All tests: units, real API server, real node (builds the clust
 	$(BIN)/python -m pytest tests
 
 test-unit: $(SETUP) ## Tests without a cluster (a minute)
-	$(BIN)/python -m pytest tests --ignore=tests/api --ignore=tests/node
+	$(BIN)/python -m pytest tests --ignore=tests/api --ignore=tests/node --ignore=tests/chaos
 
 test-api: $(SETUP) ## Tests on a real API server
 	$(BIN)/python -m pytest tests/api
@@ -71,11 +73,24 @@ demo: $(SETUP) ## Cluster, Towline, simulated systems, integrations, and the dat
 demo-down: $(SETUP) ## Remove all that `make demo` made
 	$(BIN)/python -m hack.demo down
 
+conformance: $(SETUP) ## The conformance suite for all connectors, and docs/connectors.md with its table
+	$(BIN)/towline connector test --all --write connectors/towline_connectors/kit/conformance/results.json
+	$(BIN)/python -m towline_connectors.kit.overview docs/connectors.md
+
 bench: $(SETUP) ## Speed and memory of the data path, beside a hand-written script
 	$(BIN)/python -m tests.bench.engine
 
+bench-peers: $(SETUP) ## The engine beside Airbyte's CDK, Singer's SDK and dlt, each in an environment of its own
+	$(BIN)/python -m tests.bench.peers
+
 bench-start: $(SETUP) ## From SyncJob to data on a real node, beside a bare Job
 	$(BIN)/python -m tests.bench.start
+
+bench-scale: $(SETUP) ## 10,000 Integrations, 1,000 SyncJobs at once (ARGS="--integrations 1000" for a quick look)
+	$(BIN)/python -m tests.bench.scale $(ARGS)
+
+chaos: $(SETUP) ## Faults against a real API server, a line a promise (ARGS="--size 30" for an hour, --seed to repeat)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean: ## Remove what the checks and tests leave in the checkout
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

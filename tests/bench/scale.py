@@ -1,0 +1,342 @@
+"""`make bench-scale`: how the operator is with many Integrations, beside Kubernetes' own CronJob controller.
+
+One `BENCH name value unit` per figure. A cluster of its own (API server, etcd, controller manager, scheduler; no node)
+is made and taken down again. Sizes are parameters; the defaults are those that the figures' names speak of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from kubernetes import client, config
+from tests.chaos.stage import CONNECTOR, Victim
+from tests.cluster import lifecycle
+from tests.cluster.kubectl import kubectl
+
+from towline.core.schedule import stable_offset
+
+ROOT = Path(__file__).parents[2]
+_NAME = "towline-bench-scale"
+_GROUP = "/apis/towline.dev/v1alpha1"
+
+
+class Server:
+    """The API server, asked by many callers at once."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        settings = client.Configuration()
+        config.load_kube_config(str(kubeconfig), client_configuration=settings)
+        context = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+        self._base = settings.host.rstrip("/")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=32), timeout=aiohttp.ClientTimeout(total=None)
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def call(self, verb: str, path: str, body: dict[str, Any] | None = None, **query: str) -> dict[str, Any]:
+        async with self._session.request(verb, self._base + path, json=body, params=query) as answer:
+            found: dict[str, Any] = await answer.json()
+            if answer.status >= 300:
+                raise RuntimeError(f"{verb} {path}: {answer.status} {found.get('message')}")
+            return found
+
+    async def create_all(self, path: str, bodies: Iterable[dict[str, Any]]) -> None:
+        """Create many objects, 24 at a time."""
+        gate = asyncio.Semaphore(24)
+
+        async def one(body: dict[str, Any]) -> None:
+            async with gate:
+                await self.call("POST", path, body)
+
+        async with asyncio.TaskGroup() as group:
+            for body in bodies:
+                group.create_task(one(body))
+
+    async def watch(self, path: str, seen: dict[str, float]) -> None:
+        """Note when each object is first heard of, by its name."""
+        version = (await self.call("GET", path, limit="1"))["metadata"]["resourceVersion"]
+        query = {"watch": "1", "resourceVersion": version}
+        async with self._session.get(self._base + path, params=query) as stream:
+            async for line in stream.content:
+                event = json.loads(line)
+                if event["type"] == "ADDED":
+                    seen[event["object"]["metadata"]["name"]] = time.time()
+
+
+async def until(what: str, look: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    """Whether it came true in time; says so when not."""
+    end = time.monotonic() + seconds
+    while not await look():
+        if time.monotonic() > end:
+            print(f"# {what}: not within {seconds:.0f} s")
+            return False
+        await asyncio.sleep(0.2)
+    return True
+
+
+def bench(name: str, value: float, unit: str) -> None:
+    print(f"BENCH {name} {value:.1f} {unit}", flush=True)
+
+
+def percentile(values: list[float], share: float) -> float:
+    return statistics.quantiles(values, n=100)[round(share * 100) - 1] if len(values) > 1 else float("nan")
+
+
+def integration(name: str, connector: str, **spec: Any) -> dict[str, Any]:
+    meta = {"apiVersion": "towline.dev/v1alpha1", "kind": "Integration", "metadata": {"name": name}}
+    return {**meta, "spec": {"connectorRef": {"name": connector}, **spec}}
+
+
+def syncjob(name: str, of: str) -> dict[str, Any]:
+    meta = {"apiVersion": "towline.dev/v1alpha1", "kind": "SyncJob", "metadata": {"name": name}}
+    return {**meta, "spec": {"integrationRef": {"name": of}}}
+
+
+def cronjob(name: str) -> dict[str, Any]:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "towline.example/run:test"}]}
+    job = {"spec": {"backoffLimit": 0, "template": {"spec": pod}}}
+    spec = {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "jobTemplate": job}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name}, "spec": spec}
+
+
+class Vendor:
+    """Answers health calls and notes when each Integration asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, list[float]] = {}
+
+    async def start(self) -> int:
+        app = web.Application()
+        app.router.add_get("/health/{name}", self._health)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return int(runner.addresses[0][1])
+
+    async def _health(self, request: web.Request) -> web.Response:
+        self.asked.setdefault(request.match_info["name"], []).append(time.time())
+        return web.json_response({})
+
+
+class Bench:
+    def __init__(self, server: Server, kubeconfig: Path, options: argparse.Namespace) -> None:
+        self.server, self.kubeconfig, self.options = server, kubeconfig, options
+        self.folder = Path(tempfile.mkdtemp(prefix="towline-scale-"))
+        self.namespaces = ("scale-small", "scale-large", "scale-burst")
+        self.connector = "scale"
+
+    def operator(self, *options: str) -> Victim:
+        always = ("--no-bundled", "--max-active-syncs=5000", "--probe-every=0")
+        return Victim(self.kubeconfig, self.folder / "operator.log", (*always, *options))
+
+    async def prepare(self) -> None:
+        for name in self.namespaces:
+            await self.server.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        kubectl(self.kubeconfig, "create", "-f", "-", stdin=CONNECTOR % self.connector)
+        small = self.options.integrations // 10
+        for namespace, number in (("scale-small", small), ("scale-large", self.options.integrations - small)):
+            path = f"{_GROUP}/namespaces/{namespace}/integrations"
+            await self.server.create_all(path, (integration(f"i{n}", self.connector) for n in range(number)))
+
+    async def settle(self, operator: Victim, minutes: float = 20) -> None:
+        """Wait until the operator writes no more."""
+        before = -1.0
+
+        async def still() -> bool:
+            nonlocal before
+            last, before = before, await asyncio.to_thread(operator.number, "towline_api_writes")
+            await asyncio.sleep(5)
+            return last == before
+
+        await until("the operator comes to rest", still, minutes * 60)
+
+    async def cold_start(self) -> None:
+        first = self.operator("--requests-per-second=400")  # the first status of each; not what is measured
+        await asyncio.to_thread(first.start)
+        await self.settle(first)
+        first.stop()
+        small = f"{self.options.integrations / 10000:g}k"
+        for label, options in ((small, ["--namespace=scale-small"]), (f"{self.options.integrations / 1000:g}k", [])):
+            operator = self.operator(*options)
+            began = time.monotonic()
+            await asyncio.to_thread(operator.start)
+            bench(f"scale_{label}_cold_start_seconds", time.monotonic() - began, "s")
+            if options:
+                operator.stop()
+        label = f"{self.options.integrations / 1000:g}k"
+        await self.settle(operator)
+        writes = operator.number("towline_api_writes")
+        await asyncio.sleep(self.options.quiet)
+        quiet = (operator.number("towline_api_writes") - writes) * 60 / self.options.quiet
+        bench(f"scale_{label}_quiet_writes_per_minute", quiet, "writes")
+        await self.one_after_another()
+        await self.burst()
+        await self.ticks()
+        bench(f"scale_{label}_rss_mib", operator.rss_mib(), "MiB")
+        operator.stop()
+
+    async def one_after_another(self) -> None:
+        seen: dict[str, float] = {}
+        watch = asyncio.create_task(self.server.watch("/apis/batch/v1/namespaces/scale-small/jobs", seen))
+        await asyncio.sleep(0.5)
+        made: dict[str, float] = {}
+        for number in range(self.options.singles):
+            name = f"single-{number}"
+            await self.server.call("POST", f"{_GROUP}/namespaces/scale-small/syncjobs", syncjob(name, f"i{number}"))
+            made[f"{name}-1"] = time.time()
+            await asyncio.sleep(0.1)
+        await until("all Jobs", lambda: _have(seen, made), 60)
+        watch.cancel()
+        late = [max(0.0, seen[name] - at) * 1000 for name, at in made.items() if name in seen]
+        bench("syncjob_to_job_p50_ms", percentile(late, 0.5), "ms")
+        bench("syncjob_to_job_p99_ms", percentile(late, 0.99), "ms")
+
+    async def burst(self) -> None:
+        number, seen = self.options.burst, dict[str, float]()
+        watch = asyncio.create_task(self.server.watch("/apis/batch/v1/namespaces/scale-large/jobs", seen))
+        await asyncio.sleep(0.5)
+        names = [f"burst-{index}" for index in range(number)]
+        began = time.time()
+        bodies = (syncjob(name, f"i{index}") for index, name in enumerate(names))
+        await self.server.create_all(f"{_GROUP}/namespaces/scale-large/syncjobs", bodies)
+        created = time.time() - began
+        await until("a Job of each SyncJob", lambda: _have(seen, [f"{name}-1" for name in names]), 300)
+        watch.cancel()
+        bench(f"burst_{number}_syncjobs_seconds", max(seen.values()) - began, "s")
+        print(f"# of these, creating the SyncJobs took {created:.1f} s")
+
+    async def ticks(self) -> None:
+        """Schedules and CronJobs due at the same minute, of a number that both can make."""
+        burst, place = self.options.burst, "namespaces/scale-burst"
+        syncs, jobs = dict[str, float](), dict[str, float]()
+        watches = [
+            asyncio.create_task(self.server.watch(f"{_GROUP}/{place}/syncjobs", syncs)),
+            asyncio.create_task(self.server.watch(f"/apis/batch/v1/{place}/jobs", jobs)),
+        ]
+        spec = {"schedule": {"cron": "* * * * *", "immediate": False}}
+        number = self.options.ticks
+        bodies = [integration(f"t{n}", self.connector, **spec) for n in range(number)]
+        await self.server.create_all(f"{_GROUP}/{place}/integrations", bodies)
+        await until("a SyncJob of each", lambda: _count(syncs, number), 150)
+        late = [at - _tick(name) for name, at in syncs.items()]
+        bench("tick_late_p99_ms", percentile(late, 0.99) * 1000, "ms")
+        await self.server.call("DELETE", f"{_GROUP}/{place}/integrations")
+        await until("no SyncJob", lambda: self._none(f"{_GROUP}/{place}/syncjobs"), 120)
+        await asyncio.sleep(60 - time.time() % 60 + 2)  # a whole minute to make them in
+        jobs.clear()
+        await self.server.create_all(f"/apis/batch/v1/{place}/cronjobs", (cronjob(f"c{n}") for n in range(burst)))
+        minute = (time.time() // 60 + 1) * 60
+        owners = [f"c{n}" for n in range(burst)]
+
+        async def one_of_each() -> bool:
+            return len({name.rpartition("-")[0] for name in jobs}) >= len(owners)
+
+        await until("a Job of each CronJob", one_of_each, 300)
+        for watch in watches:
+            watch.cancel()
+        firsts: dict[str, float] = {}
+        for name, at in jobs.items():
+            firsts.setdefault(name.rpartition("-")[0], at)
+        lates = [at - minute for at in firsts.values()]
+        bench(f"burst_{burst}_cronjob_controller_seconds", max(lates), "s")
+        bench("cronjob_tick_late_p99_ms", percentile(lates, 0.99) * 1000, "ms")
+        await self.server.call("DELETE", f"/apis/batch/v1/{place}/cronjobs")
+
+    async def _none(self, path: str) -> bool:
+        return not (await self.server.call("GET", path, limit="1"))["items"]
+
+    async def probes(self) -> None:
+        """All Integrations probed once a minute."""
+        vendor, namespace, number = Vendor(), "scale-probes", self.options.probes
+        port = await vendor.start()
+        await self.server.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        text = (CONNECTOR % "probed").replace("https://api.acme.example", f"http://127.0.0.1:{port}")
+        text = text.replace("api.acme.example", "127.0.0.1")
+        text += "  configSchema: {type: object, properties: {name: {type: string}}}\n"
+        text += '  health: {request: {path: "/health/${config.name}"}, every: 1m}\n'
+        kubectl(self.kubeconfig, "create", "-f", "-", stdin=text)
+        path = f"{_GROUP}/namespaces/{namespace}/integrations"
+        bodies = (integration(f"p{n}", "probed", config={"name": f"p{n}"}) for n in range(number))
+        await self.server.create_all(path, bodies)
+        operator = self.operator(f"--namespace={namespace}", "--requests-per-second=400", "--probe-every=60")
+        await asyncio.to_thread(operator.start)
+        await self.settle(operator)
+        uids: dict[str, str] = {}
+        token = ""
+        while True:
+            page = await self.server.call("GET", path, limit="500", **({"continue": token} if token else {}))
+            uids |= {one["metadata"]["name"]: one["metadata"]["uid"] for one in page["items"]}
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                break
+        vendor.asked.clear()
+        await asyncio.sleep(61)
+        arrivals = [(name, at) for name, times in vendor.asked.items() for at in times]
+        late = [(at - stable_offset(uids[name], 60)) % 60 for name, at in arrivals]
+        bench("probe_per_minute", len(arrivals) * 60 / 61, "probes")
+        bench("probe_late_p99_ms", percentile(late, 0.99) * 1000, "ms")
+        operator.stop()
+
+
+def _tick(name: str) -> float:
+    """The time at which the SyncJob of this name was due."""
+    return datetime.strptime(name[-16:], "%Y%m%dt%H%M%Sz").replace(tzinfo=UTC).timestamp()
+
+
+async def _have(seen: dict[str, float], names: Iterable[str]) -> bool:
+    return all(name in seen for name in names)
+
+
+async def _count(seen: dict[str, float], number: int) -> bool:
+    return len(seen) >= number
+
+
+async def run(kubeconfig: Path, options: argparse.Namespace) -> None:
+    server = Server(kubeconfig)
+    bench_ = Bench(server, kubeconfig, options)
+    try:
+        await bench_.prepare()
+        await bench_.cold_start()
+        if options.probes:
+            await bench_.probes()
+    finally:
+        await server.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
+    parser.add_argument("--integrations", type=int, default=10_000)
+    parser.add_argument("--burst", type=int, default=1000, help="SyncJobs, and CronJobs, at once")
+    parser.add_argument("--singles", type=int, default=200, help="SyncJobs one after another")
+    parser.add_argument("--ticks", type=int, default=100, help="schedules that are due at once")
+    parser.add_argument("--probes", type=int, default=10_000, help="Integrations that are probed once a minute")
+    parser.add_argument("--quiet", type=float, default=180, help="seconds in which nothing should be written")
+    options = parser.parse_args()
+    cluster = lifecycle.up(_NAME, "control-plane")
+    try:
+        kubectl(cluster.kubeconfig, "apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+        kubectl(cluster.kubeconfig, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+        asyncio.run(run(cluster.kubeconfig, options))
+    finally:
+        lifecycle.down(_NAME)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
