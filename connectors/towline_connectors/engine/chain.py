@@ -115,7 +115,7 @@ class Chain:
         if piece.unreadable:
             yield Page(unreadable=piece.unreadable)
         async for found in self._details.pieces(piece.records, scope):
-            yield Page(found.records, unreadable=found.unreadable)
+            yield Page(found.records, unreadable=found.unreadable, incomplete=found.incomplete)
 
     def _call(self, scope: Scope) -> Call:
         budget, parse = self._stream.budget, self._stream.parse

@@ -6,6 +6,7 @@ import re
 
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
+from towline_connectors.engine.window import is_opaque
 
 _REFERENCE = re.compile(r"\$\{\s*partition\.([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -23,6 +24,8 @@ def problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
                 found.append(f"{place}.stream: there is no stream {part.stream}; name one of this connector.")
             elif parent.request is None or parent.partitions:
                 found.append(f"{place}.stream: {part.stream} has to have a request and no partitions of its own.")
+        elif part.kind == "Dates" and (is_opaque(stream.sync) or stream.sync.format == "Integer"):
+            found.append(f"{place}.kind: Dates needs a window of time; this stream's cursor is none.")
         elif part.kind == "Dates" and part.step and (complete or not stream.sync.first_run):
             found.append(f"{place}.step: it needs sync.firstRun and no completeScan, to have a beginning.")
     known = _known(stream)

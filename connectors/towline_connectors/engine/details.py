@@ -67,6 +67,8 @@ class Detailer:
             except (PermissionDenied, ConfigInvalid) as error:
                 if not self._is_optional(error):
                     raise
+                if isinstance(error, PermissionDenied):
+                    yield Piece(incomplete=f"details were left out: {error.message}")
             return
         record = keyed[0][1]
         more: list[Any] = []

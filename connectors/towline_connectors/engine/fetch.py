@@ -32,6 +32,7 @@ class Piece:
 
     records: list[Any] = field(default_factory=list)
     unreadable: int = 0
+    incomplete: str | None = None  # see source.Page
     reply: Reply | None = None
     again: bool = False  # the answer broke off and begins anew: what came of it before comes again
 
@@ -118,7 +119,7 @@ class Fetcher:
             waiting.extend(self._of_document(rest, call))
         elif self._form == "JSON" and self._path:
             waiting.extend(self.extract(rest, call))  # says so when there was no list
-        yield Piece(waiting, unreadable + cutter.unreadable, replace(reply, value=rest))
+        yield Piece(waiting, unreadable + cutter.unreadable, reply=replace(reply, value=rest))
 
     def _cutter(self, call: Call) -> Splitter:
         if self._form == "JSON":

@@ -44,11 +44,12 @@ class Place:
     names: dict[str, Any] = field(default_factory=dict)
     spans: Spans | None = None
     optional: bool = False
+    keys: tuple[Any, ...] = ()  # of each level, without what is only kept of a parent
 
     @property
     def identity(self) -> str:
         """Text that is the same for this piece in another run."""
-        return values.text(orjson.dumps(self.names, option=orjson.OPT_SORT_KEYS, default=str)) or ""
+        return orjson.dumps(self.keys, default=str).decode()
 
 
 class Partitioned:
@@ -60,6 +61,7 @@ class Partitioned:
         self._caller = caller
         self._scope = scope
         self._levels = list(stream.partitions or [])
+        self._lost = 0  # parents without a key, or that could not be read: their children are not seen
 
     async def pages(self, reading: Reading) -> AsyncIterator[Page]:
         """Raises what a chain raises; pieces that are optional and denied or gone make the reading incomplete."""
@@ -98,7 +100,8 @@ class Partitioned:
                 records = pieces = 0
                 yield Page(job={"behind": item.identity, "window": reading.window.start, "since": reading.window.since})
         if found:
-            yield Page(job={})
+            why = f"{self._lost} records of its parents could not be read" if self._lost else None
+            yield Page(job={}, incomplete=why)
 
     async def _piece(self, place: Place, reading: Reading) -> AsyncIterator[Page | Place]:
         """One piece's pages, then the piece itself."""
@@ -141,17 +144,17 @@ class Partitioned:
         async for own in self._of_level(spec, above, reading):
             optional = above.optional or bool(spec.optional)
             spans = own.spans or above.spans
-            merged = Place({**above.names, **own.names}, spans, optional)
+            merged = Place({**above.names, **own.names}, spans, optional, (*above.keys, *own.keys))
             async for place in self._places(level + 1, merged, reading):
                 yield place
 
     async def _of_level(self, spec: Partition, above: Place, reading: Reading) -> AsyncIterator[Place]:
         if spec.kind == "Dates":
             for spans in Spans.split_up(spec, self._stream.sync, reading.window):
-                yield Place(spans.names(), spans)
+                yield Place(spans.names(), spans, keys=(spans.names()["start"],))
         elif spec.kind == "List":
             for batch in _batches(self._listed(spec, above), spec.batch):
-                yield Place({spec.name: batch})
+                yield Place({spec.name: batch}, keys=(batch,))
         else:
             waiting: list[Place] = []
             async for place in self._parents(spec, above, reading):
@@ -160,10 +163,10 @@ class Partitioned:
                     continue
                 waiting.append(place)
                 if len(waiting) == spec.batch:
-                    yield Place({spec.name: [one.names[spec.name] for one in waiting]})
+                    yield _together(spec.name, waiting)
                     waiting = []
             if waiting:
-                yield Place({spec.name: [one.names[spec.name] for one in waiting]})
+                yield _together(spec.name, waiting)
 
     def _listed(self, spec: Partition, above: Place) -> list[Any]:
         scope = {**self._scope, "partition": above.names}
@@ -187,15 +190,24 @@ class Partitioned:
             "stream": {"name": parent.name, "permission": parent.permission},
         }
         async for page in Chain(parent, self._caller).pages(scope, reading.window):
+            self._lost += page.unreadable
             for record in page.records:
                 try:
                     if wanted is not None and not expressions.truthy(wanted(record)):
                         continue
                     found = values.text(key(record))
-                    if found is not None:
-                        yield Place({spec.name: found, **{name: take(record) for name, take in kept.items()}})
+                    more = {name: take(record) for name, take in kept.items()}
                 except Mismatch:
+                    found = None
+                if found is None:
+                    self._lost += 1
                     continue
+                yield Place({spec.name: found, **more}, keys=(found,))
+
+
+def _together(name: str, places: list[Place]) -> Place:
+    keys = [one.names[name] for one in places]
+    return Place({name: keys}, keys=(keys,))
 
 
 def _batches(items: list[Any], size: int | None) -> Iterable[Any]:

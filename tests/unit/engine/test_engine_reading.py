@@ -200,6 +200,35 @@ def test_nothing_is_deleted_when_a_parent_could_not_be_read(vendor: Vendor, data
     assert [key for (key,) in rows(database, MEMBERS)] == ["a/1", "b/3"]
 
 
+def test_nothing_is_deleted_when_a_parent_has_no_key_or_details_are_denied(vendor: Vendor, database: Path) -> None:
+    serve_groups(vendor, {"a": ["1", "2"]})
+    vendor.json("/users", {"items": people(2)})
+    more = users(details={"request": {"path": "/more/${id}"}, "key": "=id", "batch": 1, "optional": True})
+    for one in people(2):
+        vendor.json(f"/more/{one['id']}", one)
+    assert read(vendor, database, *memberships(), more).reason is Reason.COMPLETED
+    vendor.json("/groups", {"items": [{"id": None, "name": "A"}]})
+    vendor.json("/more/u0", {}, status=403)
+    vendor.json("/more/u1", {}, status=404)
+    result = read(vendor, database, *memberships(), more, uid="sync-2")
+    assert "1 records of its parents could not be read" in result.message
+    assert "details were left out" in result.message
+    assert (len(rows(database, MEMBERS)), live(database)) == (2, ["u0", "u1"])
+
+
+def test_a_run_that_was_cut_off_finds_its_place_though_parents_were_renamed(vendor: Vendor, database: Path) -> None:
+    groups = {f"g{n:03}": [f"u{n}"] for n in range(120)}
+    serve_groups(vendor, groups)
+    vendor.json("/groups/g110/members", {}, status=500)
+    read(vendor, database, *memberships(concurrency=1))
+    serve_groups(vendor, groups)
+    vendor.json("/groups", {"items": [{"id": key, "name": "renamed"} for key in groups]})
+    vendor.seen.clear()
+    assert read(vendor, database, *memberships(concurrency=8), uid="sync-2").reason is Reason.COMPLETED
+    assert len([path for path in vendor.paths() if path.endswith("/members")]) == 20
+    assert len(rows(database, MEMBERS)) == 120
+
+
 def test_gathered_children_replace_their_group_as_a_whole(vendor: Vendor, database: Path) -> None:
     emit = [
         {

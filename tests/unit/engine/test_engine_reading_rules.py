@@ -59,6 +59,10 @@ def test_a_shape_that_means_nothing_is_refused(changes: dict[str, Any], says: st
         ),
         ([users(request={"path": "/${partition.a}"})], "there are none"),
         (
+            [users(partitions=[{"name": "t", "kind": "Dates"}], sync={"mode": "Full", "format": "Integer"})],
+            "streams[users].partitions[t].kind: Dates needs a window of time",
+        ),
+        (
             [users(partitions=[{"name": "t", "kind": "Dates", "step": "1d"}])],
             "streams[users].partitions[t].step: it needs sync.firstRun",
         ),
