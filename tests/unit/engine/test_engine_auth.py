@@ -501,3 +501,44 @@ def test_a_credential_that_no_header_takes_is_told_before_it_is_sent(
     assert words in result.message
     assert value not in result.message
     assert vendor.seen == []
+
+
+# -- nothing leaks
+
+CANARY = "canary-0123456789"
+LEAKY: list[dict[str, Any]] = [
+    {"kind": "Basic", "username": "u", "password": "${secret.token}"},
+    {"kind": "Query", "name": "key", "value": "${secret.token}"},
+    {"kind": "OAuth2Password", "tokenURL": "TOKEN", "username": "u", "password": "${secret.token}"},
+    {
+        "kind": "Session",
+        "session": {
+            "login": [{"path": "/token", "query": {"p": "${secret.token}"}, "take": {"t": "=access_token"}}],
+            "query": {"t": "${session.t}"},
+        },
+    },
+    {
+        "kind": "Signature",
+        "signature": {"algorithm": "SHA256", "message": "${secret.token}", "headers": {"x": "${secret.token}"}},
+    },
+]
+
+
+@pytest.mark.parametrize("status", [302, 401, 500])
+@pytest.mark.parametrize("auth", LEAKY, ids=lambda auth: str(auth["kind"]))
+def test_no_failure_shows_a_secret_or_a_token(
+    vendor: Vendor, database: Path, auth: dict[str, Any], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    serve_token(vendor, {"access_token": f"fetched-{CANARY}"})
+    vendor.json("/users", {"you sent": CANARY}, status=status, Location=f"https://evil.example/?{CANARY}")
+    known = json.loads(json.dumps(auth).replace("TOKEN", f"{vendor.url}/token"))
+    said: list[str] = []
+    manifest = {**spec(vendor.url, [users()], auth=known), "credentials": [{"key": "token"}, {"key": "client_id"}]}
+    secrets = {"token": CANARY, "client_id": "cid"}
+    result = sync(plan(manifest), database, secrets=secrets, progress=lambda at: said.append(at.note or ""))
+    assert result.reason is not Reason.COMPLETED
+    assert result.message
+    logged = [record.getMessage() for record in caplog.records if record.name != "aiohttp.access"]  # the vendor's own
+    for text in (result.model_dump_json(), *said, *logged):
+        assert CANARY not in text
