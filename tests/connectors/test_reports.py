@@ -219,6 +219,20 @@ def test_a_place_without_reports_is_told(tmp_path: Path, config: dict[str, str],
 
 
 @BOTH
+def test_one_report_is_enough_for_all_streams_and_another_document_is_refused(name: str, tmp_path: Path) -> None:
+    module = SIMULATORS[name]
+    report, other = tmp_path / "report.json", tmp_path / "package.json"
+    report.write_bytes(module.documents(module.Options())["report.json"])
+    other.write_text('{"name": "not a report"}')
+    integration = Integration(name, {"path": str(report)}, {}, tmp_path / "data.db")
+    assert integration.sync().reason is Reason.COMPLETED
+    integration.config["path"] = str(other)
+    result = integration.sync("Full")
+    assert result.reason is Reason.SCHEMA_MISMATCH
+    assert "package.json is no report" in result.message
+
+
+@BOTH
 def test_a_report_is_read_from_a_url_with_a_header(name: str, tmp_path: Path) -> None:
     module = SIMULATORS[name]
     with served(module.application(module.Options(images=1, authorization="Bearer t0p"))) as url:

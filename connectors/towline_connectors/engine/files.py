@@ -137,14 +137,20 @@ class FileSource:
             now[name] = digest
             if records:
                 yield Page(records)
-        if opened.others and len(reports) == 1 and not self._is_many:
-            raise SchemaMismatch(f"{reports[0].name} is no report that stream {reading.stream.name} reads.")
+        if opened.others and len(reports) == 1 and not self._is_many and not self._is_known(opened.others[0]):
+            raise SchemaMismatch(f"{reports[0].name} is no report that this connector reads.")
         if not (unreadable and reading.window.full):
             yield Page(cursor=written(now))
 
     async def close(self) -> None:
         if self._caller is not None:
             await self._caller.client.close()
+
+    def _is_known(self, document: Any) -> bool:
+        """Whether another stream reads documents of that kind."""
+        wanted = [stream.file.expect for stream in self._setup.spec.streams or [] if stream.file is not None]
+        accepts = [expressions.compile_expression(expect) for expect in wanted if expect]
+        return len(accepts) < len(wanted) or any(expressions.truthy(_quietly(each, document)) for each in accepts)
 
     @property
     def _is_many(self) -> bool:
@@ -224,13 +230,13 @@ class _Opened:
         self._expect = expressions.compile_expression(wanted.expect) if wanted.expect else None
         self._records = expressions.compile_expression(stream.records) if stream.records else None
         self._stream = stream
-        self.others = 0  # documents of another kind
+        self.others: list[Any] = []  # the first document of another kind
 
     def records(self, report: Report, content: bytes) -> list[Any]:
         """Each with what is known of its file as `_file`. Raises EngineError."""
         document = decode_json(content, report.name, "") if report.path is not None else report.value
         if self._expect is not None and not expressions.truthy(_quietly(self._expect, document)):
-            self.others += 1
+            self.others = self.others or [document]
             return []
         about = report.about()
         if isinstance(document, dict):

@@ -12,7 +12,7 @@ from aiohttp import web
 from towline_connectors.catalogue import simulating
 from towline_connectors.catalogue.cmdb.servicenow.simulated_data import REFERENCES, Row, Table, Tables
 
-SMALL = {"users": 700, "groups": 12, "servers": 6, "computers": 6, "incidents": 20, "others": 6}
+SMALL = {"users": 510, "groups": 2, "servers": 2, "computers": 2, "incidents": 3, "others": 2}
 MAX_PAYLOAD = 5 * 1024 * 1024  # glide.pf.rest.response_payload_max_size by default
 ORDERED = "ORDERBYsys_updated_on^ORDERBYsys_id"
 
