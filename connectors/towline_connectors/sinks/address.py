@@ -50,7 +50,7 @@ def describe(target: str) -> str:
         return sqlite_path(target)
     folder = lake_folder(target)
     if folder is not None:
-        return folder
+        return f"parquet:///{folder}"
     try:
         url = urlsplit(target)
         if is_lake(target):

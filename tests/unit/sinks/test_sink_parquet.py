@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from pyarrow import parquet
 from tests.moto import Moto, moto  # noqa: F401
 from tests.unit.sinks.sinkdata import INTEGRATION, by_key, live, open_session, row, rows_of
 
@@ -180,6 +181,19 @@ def test_duckdb_reads_the_present_rows_with_plain_sql(folder: str, monkeypatch: 
         "TIMESTAMP WITH TIME ZONE",
         "VARCHAR[]",
     )
+
+
+def test_a_column_that_an_entity_gained_is_empty_in_older_parts(folder: str, objects: Objects) -> None:
+    first = open_session(folder)
+    first.commit(batch(1, "a", hostname="h", serial="s1"))
+    first.close()
+    (part,) = log.newest(objects, INTEGRATION).parts
+    file = Path(folder.removeprefix("parquet:///")) / part.path
+    parquet.write_table(parquet.read_table(file).drop_columns(["serial"]), file)
+    second = open_session(folder, uid="sync-2")
+    second.commit(batch(1, "b", hostname="h", serial="s2"))
+    second.close()
+    assert {key: one["serial"] for key, one in by_key(folder, "asset").items()} == {"a": None, "b": "s2"}
 
 
 def test_a_lake_of_a_newer_version_is_left_alone(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
