@@ -125,9 +125,8 @@ def test_a_wrong_key_and_a_missing_right_are_told_apart(tmp_path: Path) -> None:
     assert [each.name for each in denied.streams if each.skipped] == ["sightings"]
 
 
-@pytest.mark.parametrize("fault", [{"rate_limit_every": 3}, {"error_every": 3}], ids=str)
-def test_a_fault_delays_the_run_and_loses_nothing(tmp_path: Path, fault: dict[str, Any]) -> None:
-    with misp(tmp_path, **fault) as (integration, _):
+def test_a_rate_limit_delays_the_run_and_loses_nothing(tmp_path: Path) -> None:
+    with misp(tmp_path, rate_limit_every=3, retry_after=0) as (integration, _):
         result = integration.sync()
     assert result.reason is Reason.COMPLETED, result.message
     assert integration.count("indicators") == 990
