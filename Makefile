@@ -24,7 +24,7 @@ setup: $(SETUP) ## Make .venv with all dependencies
 
 lock: $(SETUP) ## Resolve the dependencies anew and lock them with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra cluster --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra cluster --extra parquet --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes hack/images/build.in -o hack/images/build.lock
 
 generate: $(SETUP) ## Write what is generated from the models: crds/, docs/reference/, the data model's tables
