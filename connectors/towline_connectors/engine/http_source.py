@@ -9,13 +9,13 @@ from towline.api.http import Request
 from towline.api.manifest import Stream
 from towline_connectors.engine import tls
 from towline_connectors.engine.caller import Call, Caller
-from towline_connectors.engine.chain import Chain
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
-from towline_connectors.engine.export import Exporter
-from towline_connectors.engine.fetch import Fetcher
 from towline_connectors.engine.http import MAX_BODY, Client
 from towline_connectors.engine.interpolate import Scope
-from towline_connectors.engine.partitions import Partitioned
+from towline_connectors.engine.reading.chain import Chain
+from towline_connectors.engine.reading.export import Exporter
+from towline_connectors.engine.reading.fetch import Fetcher
+from towline_connectors.engine.reading.partitions import Partitioned
 from towline_connectors.engine.source import Origin, Page, Reading, Setup, Source
 
 

@@ -17,7 +17,7 @@ from tests.unit.engine.vendor import Vendor, serving
 
 from towline.api.conditions import Reason
 from towline.contract import RunResult
-from towline_connectors.engine import fetch
+from towline_connectors.engine.reading import fetch
 
 LIVE = "select source_key from users where deleted_time is null order by source_key"
 

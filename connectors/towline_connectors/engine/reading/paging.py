@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 from towline.api.paging import Paginate
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Reply
-from towline_connectors.engine.counting import Anchor, Counter
 from towline_connectors.engine.errors import SchemaMismatch
 from towline_connectors.engine.hosts import origin
-from towline_connectors.engine.placing import place
+from towline_connectors.engine.reading.counting import Anchor, Counter
+from towline_connectors.engine.reading.placing import place
 from towline_connectors.engine.values import Mismatch
 
 DEFAULT_SIZE = 100

@@ -10,7 +10,7 @@ from typing import Any
 from towline.api.paging import Paginate
 from towline_connectors.engine.caller import Call, Reply
 from towline_connectors.engine.errors import SchemaMismatch, Unreachable
-from towline_connectors.engine.placing import place
+from towline_connectors.engine.reading.placing import place
 from towline_connectors.engine.values import Mismatch
 
 MAX_STEPS_BACK = 20  # of one stream, while its rows move

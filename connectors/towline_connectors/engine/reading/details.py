@@ -11,9 +11,9 @@ from towline.api.paging import Details
 from towline_connectors.engine import expressions, values
 from towline_connectors.engine.caller import Call, Caller
 from towline_connectors.engine.errors import ConfigInvalid, PermissionDenied
-from towline_connectors.engine.fetch import Fetcher, Piece
 from towline_connectors.engine.interpolate import Scope
-from towline_connectors.engine.sidebyside import in_order
+from towline_connectors.engine.reading.fetch import Fetcher, Piece
+from towline_connectors.engine.reading.sidebyside import in_order
 from towline_connectors.engine.values import Mismatch
 
 DEFAULT_CONCURRENCY = 4

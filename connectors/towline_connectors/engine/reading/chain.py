@@ -10,7 +10,6 @@ from towline.api.manifest import Stream
 from towline.api.paging import Paginate, SyncToken
 from towline_connectors.engine import expressions
 from towline_connectors.engine.caller import Call, Caller, Reply
-from towline_connectors.engine.details import Detailer
 from towline_connectors.engine.errors import (
     ConfigInvalid,
     CursorLost,
@@ -19,11 +18,12 @@ from towline_connectors.engine.errors import (
     SchemaMismatch,
     Unreachable,
 )
-from towline_connectors.engine.fetch import Fetcher, Piece
 from towline_connectors.engine.hosts import origin
 from towline_connectors.engine.interpolate import Scope
-from towline_connectors.engine.paging import Pager, Turn, reader
-from towline_connectors.engine.placing import place
+from towline_connectors.engine.reading.details import Detailer
+from towline_connectors.engine.reading.fetch import Fetcher, Piece
+from towline_connectors.engine.reading.paging import Pager, Turn, reader
+from towline_connectors.engine.reading.placing import place
 from towline_connectors.engine.source import Page, Window
 
 COUNTING = ("Offset", "Page", "Range", "Keyset")  # kinds of paging that count an answer's records

@@ -25,8 +25,8 @@ from towline_connectors.engine.errors import (
     SchemaMismatch,
     Unreachable,
 )
-from towline_connectors.engine.fetch import Fetcher
 from towline_connectors.engine.interpolate import Scope
+from towline_connectors.engine.reading.fetch import Fetcher
 from towline_connectors.engine.source import Page, Reading
 from towline_connectors.engine.values import Mismatch
 

@@ -17,8 +17,6 @@ from towline.api.manifest import Stream
 from towline.api.paging import Partition
 from towline_connectors.engine import expressions, interpolate, values
 from towline_connectors.engine.caller import Caller
-from towline_connectors.engine.chain import Chain
-from towline_connectors.engine.details import DEFAULT_CONCURRENCY
 from towline_connectors.engine.errors import (
     ConfigInvalid,
     InvalidManifest,
@@ -27,9 +25,11 @@ from towline_connectors.engine.errors import (
     SkipStream,
 )
 from towline_connectors.engine.interpolate import Scope
-from towline_connectors.engine.sidebyside import in_order
+from towline_connectors.engine.reading.chain import Chain
+from towline_connectors.engine.reading.details import DEFAULT_CONCURRENCY
+from towline_connectors.engine.reading.sidebyside import in_order
+from towline_connectors.engine.reading.spans import Spans
 from towline_connectors.engine.source import Page, Reading
-from towline_connectors.engine.spans import Spans
 from towline_connectors.engine.values import Mismatch
 
 COMMIT_EVERY = 1_000  # records, and

@@ -12,9 +12,9 @@ from towline.api.manifest import Sync
 from towline.api.paging import Partition
 from towline_connectors.engine import values
 from towline_connectors.engine.caller import Reply
-from towline_connectors.engine.chain import Chain
 from towline_connectors.engine.interpolate import Scope
-from towline_connectors.engine.paging import reader
+from towline_connectors.engine.reading.chain import Chain
+from towline_connectors.engine.reading.paging import reader
 from towline_connectors.engine.source import Page, Window
 from towline_connectors.engine.window import render
 
