@@ -150,6 +150,12 @@ class Metrics:
             "Hosts that fail so often that they are asked now and then",
             registry=registry,
         )
+        self.api_requests = Gauge(
+            "towline_api_requests", "Requests to the API server since the start, watches apart", registry=registry
+        )
+        self.api_writes = Gauge(
+            "towline_api_writes", "Requests that change something, since the start", registry=registry
+        )
         self.leader = Gauge("towline_leader", "1 in the operator that leads, 0 in a stand-by", registry=registry)
         self.epoch = Gauge("towline_leader_epoch", "Number of the leader, grows at each takeover", registry=registry)
         self.reconcile = Histogram(

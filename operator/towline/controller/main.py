@@ -248,6 +248,8 @@ class Operator:
         metrics.active.set(slots.active)
         metrics.limit.set(slots.limit)
         metrics.waiting.set(slots.waiting)
+        metrics.api_requests.set(self._client.requests)
+        metrics.api_writes.set(self._client.writes)
         metrics.open_hosts.set(self.context.prober.breakers.open)
         metrics.leader.set(float(self._leads))
         metrics.epoch.set(self._elector.epoch if self._elector is not None else 0)
