@@ -74,6 +74,7 @@ class Caller:
         self._headers = dict(http.headers or {})
         self._classifier = Classifier(http.errors, clock.wall)
         self._policy = Policy.of(http.retry)
+        self._skipped = 0
         accounts = setup.accounts or Accounts()
         self._account: Account = accounts.get(http, self.base_url, base_scope, self.url_of)
         self._account.authenticator(None)  # what is missing in the Secret is told before anything is sent
@@ -83,6 +84,11 @@ class Caller:
     def judges_bodies(self) -> bool:
         """Whether a rule looks into good answers, which then are read whole."""
         return any(self._classifier.judges(status) for status in (200, 201, 202))
+
+    def take_skipped(self) -> int:
+        """Requests since the last call whose records were left out (class SkipRecord)."""
+        found, self._skipped = self._skipped, 0
+        return found
 
     @property
     def host(self) -> str:
@@ -236,7 +242,9 @@ class Caller:
         class_, rule = self._classifier.classify(answer, call.shown, call.phase)
         if class_ is None:
             return answer, stream
-        if class_ not in ("Empty", "SkipRecord"):
+        if class_ == "SkipRecord":
+            self._skipped += 1
+        elif class_ != "Empty":
             verdict.refuse(class_, rule, answer, (call.method, call.shown, call.scope or {}), self._classifier)
         return answer, None
 

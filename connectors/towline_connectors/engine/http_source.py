@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from towline.api.base import seconds
 from towline.api.http import Request
@@ -61,6 +62,14 @@ class HttpSource:
         return Origin()
 
     async def read(self, reading: Reading) -> AsyncIterator[Page]:
+        async with aclosing(self._pages(reading)) as pages:
+            async for page in pages:
+                page.unreadable += self._caller.take_skipped()
+                yield page
+        if left := self._caller.take_skipped():
+            yield Page([], unreadable=left)
+
+    async def _pages(self, reading: Reading) -> AsyncGenerator[Page, None]:
         stream = reading.stream
         if stream.export is not None:
             fetcher = Fetcher(self._caller, stream.format or "JSON", stream.records, stream.parse, whole=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.unit.engine.plans import SECRETS, plan, spec, sync, users
+from tests.unit.engine.plans import SECRETS, plan, rows, spec, sync, users
 from tests.unit.engine.test_engine_run import people, serve_users
 from tests.unit.engine.vendor import Vendor
 
@@ -253,6 +253,22 @@ def test_an_answer_that_refuses_with_200_is_judged_by_its_body(
     vendor.json("/users", {"errors": [{"code": "NO"}], "items": []})
     errors = [{"when": {"status": [200], "body": {"path": "errors[0].code", "equals": "NO"}}, "class": class_}]
     assert sync(plan(spec(vendor.url, [users()], errors=errors)), database).reason is reason
+
+
+def test_what_a_rule_skips_is_counted_and_nothing_is_deleted(vendor: Vendor, database: Path) -> None:
+    crowd = people(15)
+    serve_users(vendor, crowd)
+    assert sync(plan(spec(vendor.url, [users()])), database).reason is Reason.COMPLETED
+    plain = vendor.routes["GET", "/users"]
+
+    @vendor.on("GET", "/users")
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await plain(request) if request.query["offset"] == "0" else web.json_response({}, status=410)
+
+    errors = [{"when": {"status": [410]}, "class": "SkipRecord"}]
+    result = sync(plan(spec(vendor.url, [users()], errors=errors), uid="sync-2"), database)
+    assert [(one.read, one.rejected, one.deleted) for one in result.streams] == [(10, 1, 0)]
+    assert rows(database, "select count(*) from users where deleted_time is null") == [(15,)]
 
 
 def test_a_rule_looks_into_text_and_xml(vendor: Vendor, database: Path) -> None:
