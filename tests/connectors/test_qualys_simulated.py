@@ -77,7 +77,7 @@ def test_a_host_that_was_removed_is_found_by_a_full_run(tmp_path: Path) -> None:
 
 
 def test_results_are_read_when_asked_for_and_never_with_the_whole_host(tmp_path: Path) -> None:
-    with qualys(tmp_path, config={"results": True, "statuses": "New"}) as (integration, _):
+    with qualys(tmp_path, config={"results": True, "statuses": "New,Active"}) as (integration, _):
         integration.streams = ["host_detections"]
         integration.sync()
     rows = integration.rows("SELECT evidence, raw, status_id FROM asset_vulnerabilities")
