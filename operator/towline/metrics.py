@@ -31,6 +31,9 @@ class IntegrationSample:
     last_success: float | None
     interval: float | None
     failures: int
+    success_rate: float | None = None
+    """Of the last 24 hours, from 0 to 1."""
+    mean_seconds: float | None = None
     health: str = ""
     """State that probes found; empty where nothing is probed."""
     probe_seconds: float | None = None
@@ -72,6 +75,12 @@ class _Integrations(Collector):
         latency = GaugeMetricFamily(
             "towline_integration_probe_seconds", "Smoothed time of a probe that was answered", labels=place
         )
+        rate = GaugeMetricFamily(
+            "towline_integration_success_rate", "Share of the last 24 hours' syncs that succeeded", labels=place
+        )
+        mean = GaugeMetricFamily(
+            "towline_integration_sync_seconds", "Mean time of the last 24 hours' syncs", labels=place
+        )
         probed = GaugeMetricFamily(
             "towline_integration_last_probe_timestamp_seconds", "When the last probe ended", labels=place
         )
@@ -84,6 +93,10 @@ class _Integrations(Collector):
                 success.add_metric(where, sample.last_success)
             if sample.interval is not None:
                 interval.add_metric(where, sample.interval)
+            if sample.success_rate is not None:
+                rate.add_metric(where, sample.success_rate)
+            if sample.mean_seconds is not None:
+                mean.add_metric(where, sample.mean_seconds)
             if sample.health:
                 health.add_metric([*where, sample.health], 1)
             if sample.probe_seconds is not None:
@@ -97,7 +110,20 @@ class _Integrations(Collector):
                     condition.add_metric([*where, type_, each], float(status == each))
                 if type_ == "Stalled" and status == "True":
                     stalled.add_metric([*where, reason], 1)
-        yield from (info, condition, stalled, suspended, success, interval, failures, health, latency, probed)
+        yield from (
+            info,
+            condition,
+            stalled,
+            suspended,
+            success,
+            interval,
+            failures,
+            health,
+            latency,
+            probed,
+            rate,
+            mean,
+        )
 
 
 class Metrics:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from towline.api.integration import Schedule
 from towline.controller.cache import Cache
-from towline.core import times
+from towline.core import recent, times
 from towline.core.health import Track
 from towline.core.schedule import ScheduleError, gap, timetable
 from towline.metrics import IntegrationSample
@@ -21,14 +21,17 @@ _SOME_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 
 def samples(cache: Cache, tracks: Mapping[tuple[str, str], Track]) -> Iterator[IntegrationSample]:
     """One sample per Integration. One that cannot be read is left out; it never spoils the others."""
+    now = datetime.now(UTC)
     for raw in cache.all("Integration"):
         try:
-            yield _sample(cache, raw, tracks)
+            yield _sample(cache, raw, tracks, now)
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
 
 
-def _sample(cache: Cache, raw: dict[str, Any], tracks: Mapping[tuple[str, str], Track]) -> IntegrationSample:
+def _sample(
+    cache: Cache, raw: dict[str, Any], tracks: Mapping[tuple[str, str], Track], now: datetime
+) -> IntegrationSample:
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
     connector = spec["connectorRef"]["name"]
     found = cache.get("Connector", "", connector) or {}
@@ -36,6 +39,7 @@ def _sample(cache: Cache, raw: dict[str, Any], tracks: Mapping[tuple[str, str], 
     schedule = spec.get("schedule") or {}
     track = tracks.get((meta["namespace"], meta["name"]))
     probed = track.last if track else None
+    rate, mean = recent.rate(status.get("recent"), now)
     return IntegrationSample(
         namespace=meta["namespace"],
         name=meta["name"],
@@ -46,6 +50,8 @@ def _sample(cache: Cache, raw: dict[str, Any], tracks: Mapping[tuple[str, str], 
         last_success=last.timestamp() if last else None,
         interval=_interval(schedule.get("cron"), schedule.get("timeZone"), schedule.get("interval")),
         failures=int(status.get("consecutiveFailures") or 0),
+        success_rate=rate,
+        mean_seconds=mean,
         health=str(track.state) if track else "",
         probe_seconds=track.seconds or None if track else None,
         last_probe=probed.at.timestamp() if probed else None,

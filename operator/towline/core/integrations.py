@@ -10,7 +10,7 @@ from towline.api.base import API_VERSION
 from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import Integration, IntegrationStatus
 from towline.contract import FULL_AT, REQUESTED_AT
-from towline.core import health, history, names, times
+from towline.core import health, history, names, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import find, settle
@@ -229,6 +229,7 @@ def _status(
         "lastFailureTime": times.text(past.last_failure) if past.last_failure else None,
         "consecutiveFailures": past.failures,
         "missedSchedules": missed or None,
+        "recent": recent.status(past.hours),
         "active": [{"name": name} for name in running[:10]] or None,
         "lastSync": {"name": past.last_name, "reason": past.last_reason} if past.last_name else None,
         "streams": [stream.model_dump(mode="json", by_alias=True, exclude_none=True) for stream in past.streams]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from towline.api.conditions import Condition, ConditionType, Reason
-from towline.api.syncjob import SyncJob, SyncStreamStatus
+from towline.api.syncjob import SyncJob, SyncJobStatus, SyncStreamStatus
 from towline.core import conditions, times
 
 _NOT_FAILURES = {Reason.REPLACED, Reason.CANCELLED, Reason.SUPERSEDED}
@@ -39,6 +39,8 @@ class Run:
     connector_generation: int | None
     credentials_version: str
     streams: tuple[SyncStreamStatus, ...]
+    seconds: int = 0
+    """From the first attempt's start to the end, once it has ended."""
 
     @property
     def finished(self) -> bool:
@@ -84,7 +86,14 @@ def run_of(sync: SyncJob) -> Run:
         connector_generation=status.connector_generation if status else None,
         credentials_version=(status.credentials_version or "") if status else "",
         streams=tuple(status.streams or ()) if status else (),
+        seconds=_seconds(status),
     )
+
+
+def _seconds(status: SyncJobStatus | None) -> int:
+    start = times.moment(status.start_time) if status else None
+    end = times.moment(status.completion_time) if status else None
+    return max(0, round((end - start).total_seconds())) if start and end else 0
 
 
 def unfinished(runs: Iterable[Run]) -> list[Run]:

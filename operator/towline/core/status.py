@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from towline.api.conditions import Condition, ConditionType, Reason
-from towline.api.integration import IntegrationStatus, StreamStatus
-from towline.core import times
+from towline.api.integration import HourCounts, IntegrationStatus, StreamStatus
+from towline.core import recent, times
 from towline.core.attempts import PERMANENT_REASONS
 from towline.core.conditions import Wanted, find, sentence
 from towline.core.health import State, Track
@@ -55,6 +55,7 @@ class History:
     credentials_version: str
     checked: datetime | None
     streams: tuple[StreamStatus, ...]
+    hours: tuple[HourCounts, ...] = ()
 
 
 def account(before: IntegrationStatus, runs: Iterable[Run]) -> History:
@@ -74,9 +75,10 @@ def account(before: IntegrationStatus, runs: Iterable[Run]) -> History:
         checked=times.moment(credentials.checked_time) if credentials else None,
         streams=tuple(before.streams or ()),
     )
-    for run in _new(before, finished):
+    new = _new(before, finished)
+    for run in new:
         history = _add(history, run)
-    return history
+    return replace(history, hours=recent.add(before.recent, new))
 
 
 def _new(before: IntegrationStatus, finished: list[Run]) -> list[Run]:
