@@ -19,7 +19,8 @@ def integration_of(server: Slapd, database: Path, **config: object) -> Integrati
     if server.options.flavour == "openldap":
         secrets = {"bind_dn": server.options.reader, "password": directory.READER_PASSWORD}
         base: dict[str, object] = {"url": server.url, "base": server.options.base}
-        return Integration("openldap", {**base, **config}, secrets, database, ca=server.ca)
+        streams = ["users", "groups", "posix-groups"]
+        return Integration("openldap", {**base, **config}, secrets, database, ca=server.ca, streams=streams)
     secrets = {"username": server.options.reader, "password": directory.READER_PASSWORD}
     streams = ["users", "groups", "computers"]
     return Integration(
@@ -91,6 +92,16 @@ def test_units_policies_and_the_state_of_passwords_arrive(large_active_directory
     state = json.loads(locked["ext"])
     assert (locked["is_locked"], state["failed_logins"], state["password_never_expires"]) == (1, 5, False)
     assert state["locked_time"] is not None
+
+
+def test_devices_and_units_of_a_directory_arrive(large_openldap: Slapd, tmp_path: Path) -> None:
+    integration = integration_of(large_openldap, tmp_path / "data.db")
+    integration.streams = ["organizational-units", "devices"]
+    result = integration.sync()
+    assert result.reason is Reason.COMPLETED, result.message
+    assert {row["name"] for row in integration.rows("SELECT name FROM groups")} == {"people", "groups"}
+    row = integration.one("SELECT * FROM assets WHERE hostname = 'host1.example.org'")
+    assert (row["serial"], row["ip"], row["mac"]) == ("SN0001", '["10.0.0.2"]', '["02:00:00:00:00:01"]')
 
 
 def test_what_was_deleted_in_a_domain_is_told_by_its_tombstone(make_directory: MakeDirectory, tmp_path: Path) -> None:

@@ -188,6 +188,18 @@ def _openldap(options: Options) -> Iterator[str]:
             *(f"member: {dn}" for dn in members(options, n)),
             uuid=object_guid(options, "group", n),
         )
+    for n in range(3):
+        yield _entry(
+            f"cn=host{n}.example.org,ou=groups,{options.base}",
+            "objectClass: device",
+            "objectClass: ipHost",
+            "objectClass: ieee802Device",
+            f"cn: host{n}.example.org",
+            f"serialNumber: SN{n:04d}",
+            f"ipHostNumber: 10.0.0.{n + 1}",
+            f"macAddress: 02:00:00:00:00:{n:02x}",
+            uuid=object_guid(options, "device", n),
+        )
     yield _entry(
         f"cn=operators,ou=groups,{options.base}",
         "objectClass: posixGroup",
