@@ -1,6 +1,7 @@
 """Which recorded answer fits a request.
 
-Method and path have to be equal. Strictly, the query has to be equal too. Leniently, parameters that the recording
+Method and path have to be equal; leniently, where a path was not recorded at all, one of another version of the API
+does. Strictly, the query has to be equal too. Leniently, parameters that the recording
 lacks do not count, and others may differ (page sizes, times): of the answers that fit best each is given once, in
 their order; a request that comes again word by word after that gets the last one again. What was answered for one
 stream answers another one only if it is a GET and no parameter differs: a search or a job for other things would
@@ -20,6 +21,7 @@ from urllib.parse import parse_qsl, unquote
 from towline_connectors.kit.har import Entry
 
 _NUMBER_OR_TIME = re.compile(r"-?[0-9.]+|.*\d{4}-?\d\d-?\d\d.*", re.DOTALL)
+_VERSION = re.compile(r"v\d+(\.\d+)*|beta|latest", re.IGNORECASE)
 _ROOT_FIELD = re.compile(r"\{\s*(?:[A-Za-z_]\w*\s*:\s*)?([A-Za-z_]\w*)")
 
 
@@ -63,8 +65,8 @@ class Matcher:
         """None: the recording has no answer to this."""
         same = [
             number
-            for number, entry in enumerate(self._entries)
-            if entry.method == asked.method and entry.path == unquote(asked.path) and _same_operation(entry, asked)
+            for number in self._recorded(asked.method, unquote(asked.path))
+            if _same_operation(self._entries[number], asked)
         ]
         parameters = asked.parameters()
         word_by_word = (asked.method, asked.path, frozenset(parameters.items()), b"" if asked.form else asked.body)
@@ -79,7 +81,19 @@ class Matcher:
 
     def has(self, method: str, path: str) -> bool:
         """Whether a method and path were recorded, with whatever parameters."""
-        return any(entry.method == method and entry.path == unquote(path) for entry in self._entries)
+        return bool(self._recorded(method, unquote(path)))
+
+    def _recorded(self, method: str, path: str) -> list[int]:
+        """The entries of a method and path. Leniently, if there are none: those of the same resource in another
+        version of the API, with a slash at the end, as a whole instead of as changes (`/delta`), or asked for by POST
+        instead of GET."""
+        numbered = list(enumerate(self._entries))
+        same = [number for number, entry in numbered if entry.method == method and entry.path == path]
+        if same or not self._lenient:
+            return same
+        kin = [(number, entry) for number, entry in numbered if _resource(entry.path) == _resource(path)]
+        same = [number for number, entry in kin if entry.method == method]
+        return same or [number for number, entry in kin if {entry.method, method} == {"GET", "POST"}]
 
     def unused(self, method: str, path: str) -> int:
         """How many answers to a method and path were never asked for."""
@@ -128,6 +142,17 @@ class Matcher:
             if len(values) > 1 and not re.search(r"[\s<>=^,:]", value + given):
                 return True
         return False
+
+
+def _resource(path: str) -> tuple[str, ...]:
+    """A path without what tells the version of the API: `/rest/api/3/search/` and `/rest/api/latest/search`."""
+    kept: list[str] = []
+    for segment in filter(None, path.split("/")):
+        after_api = bool(kept) and kept[-1].lower() in ("api", "rest")
+        if _VERSION.fullmatch(segment) or (after_api and re.fullmatch(r"\d+(\.\d+)*", segment)):
+            continue
+        kept.append(segment)
+    return tuple(kept[:-1] if kept and kept[-1] == "delta" else kept)
 
 
 def _json(body: bytes) -> Any:

@@ -52,6 +52,39 @@ def test_strictly_the_whole_query_has_to_be_the_same(tmp_path: Path) -> None:
     assert bodies(matcher, get("/x", limit="5"), get("/x", limit="6", page="1"), get("/y")) == [None, None, None]
 
 
+@pytest.mark.parametrize(
+    ("recorded", "asked"),
+    [
+        ("/v1.0/users", "/v1.0/users/delta"),
+        ("/v1.0/users/", "/beta/users"),
+        ("/rest/api/2/search", "/rest/api/3/search"),
+        ("/api/2.0/fo/asset/host", "/api/4.0/fo/asset/host"),
+        ("/assets/v2/export", "/assets/export"),
+    ],
+)
+def test_leniently_a_resource_is_found_in_another_version_of_the_api(tmp_path: Path, recorded: str, asked: str) -> None:
+    entries = load(tmp_path, entry(f"https://a.example{recorded}", "1"))
+    assert Matcher(entries, lenient=True).has("GET", asked)
+    assert bodies(Matcher(entries, lenient=True), get(asked)) == ["1"]
+    assert bodies(Matcher(entries, lenient=False), get(asked)) == [None]
+
+
+def test_the_version_that_is_asked_for_goes_first(tmp_path: Path) -> None:
+    entries = load(tmp_path, entry("https://a.example/v1/x", "old"), entry("https://a.example/v2/x", "new"))
+    assert bodies(Matcher(entries, lenient=True), get("/v2/x"), get("/v1/x")) == ["new", "old"]
+
+
+def test_leniently_the_same_resource_may_have_been_asked_for_by_post(tmp_path: Path) -> None:
+    entries = load(tmp_path, entry("https://a.example/v1/x", "1", "POST"))
+    assert bodies(Matcher(entries, lenient=True), get("/v1/x")) == ["1"]
+    assert bodies(Matcher(entries, lenient=False), get("/v1/x")) == [None]
+
+
+def test_ids_in_a_path_are_no_versions(tmp_path: Path) -> None:
+    entries = load(tmp_path, entry("https://a.example/api/groups/17/users", "1"))
+    assert bodies(Matcher(entries, lenient=True), get("/api/groups/18/users")) == [None]
+
+
 def test_leniently_parameters_that_the_recording_lacks_do_not_count(tmp_path: Path) -> None:
     entries = load(tmp_path, entry("https://a.example/x", "1"))
     assert bodies(Matcher(entries, lenient=True), get("/x", limit="500")) == ["1"]
