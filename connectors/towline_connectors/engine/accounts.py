@@ -25,7 +25,8 @@ from towline_connectors.engine.http import HttpAnswer, HttpRequest
 from towline_connectors.engine.interpolate import Scope, Secrets
 from towline_connectors.engine.values import Mismatch
 
-MAX_IDLE = 4096  # accounts that are kept although nobody uses them at the moment
+MAX_WAYS = 256
+MAX_IDLE = 10_000  # accounts that are kept although nobody uses them at the moment; about 5 kB each
 _CONFIG = re.compile(r"\$\{\s*config\.([A-Za-z0-9_]+)")
 
 Send = Callable[[HttpRequest], Awaitable[HttpAnswer]]
@@ -110,12 +111,17 @@ class Accounts:
 
     def __init__(self) -> None:
         self._accounts: OrderedDict[bytes, Account] = OrderedDict()
+        self._ways: dict[bytes, Http] = {}  # one for all accounts of a connector: it is the larger part of each
 
     def get(self, http: Http, base_url: str, scope: Scope, url: Callable[[str], str]) -> Account:
-        key = identity(http, base_url, scope)
+        way = orjson.dumps(http.wire(), option=orjson.OPT_SORT_KEYS)
+        key = identity(way, base_url, scope)
         found = self._accounts.get(key)
         if found is None:
-            found = self._accounts[key] = Account(http, scope, url)
+            if len(self._ways) >= MAX_WAYS:
+                self._ways.clear()
+            shared = self._ways.setdefault(hashlib.sha256(way).digest(), http)
+            found = self._accounts[key] = Account(shared, scope, url)
             self._trim()
         self._accounts.move_to_end(key)
         return found
@@ -126,9 +132,8 @@ class Accounts:
             del self._accounts[old]
 
 
-def identity(http: Http, base_url: str, scope: Scope) -> bytes:
-    """A digest; nothing can be read from it."""
-    way = orjson.dumps(http.wire(), option=orjson.OPT_SORT_KEYS)
+def identity(way: bytes, base_url: str, scope: Scope) -> bytes:
+    """A digest of the manifest's `http`, the settings that it names and the secrets; nothing can be read from it."""
     config = scope.get("config") or {}
     named = {name: str(config.get(name)) for name in sorted(set(_CONFIG.findall(way.decode())))}
     secrets = scope.get("secret")

@@ -153,17 +153,24 @@ class Budgets:
 
     def __init__(self, budgets: list[Budget] | None) -> None:
         self._specs = budgets or []
-        self._limiters = {budget.name: Limiter(budget) for budget in self._specs}
-        self._unlimited = Limiter(None)
+        self._limiters: dict[str, Limiter] = {}  # made when they are asked for: a probe needs one of many
 
     def limiter(self, method: str, path: str, wanted: str | None = None) -> Limiter:
         for budget in self._specs:
             rule = budget.match
             if rule is not None and fnmatchcase(path, rule.path or "*") and rule.method in (None, method):
-                return self._limiters[budget.name]
-        if wanted in self._limiters:
-            return self._limiters[wanted]
+                return self._of(budget)
+        for budget in self._specs:
+            if wanted is not None and budget.name == wanted:
+                return self._of(budget)
         for budget in self._specs:
             if budget.name == "default" or budget.match is None:
-                return self._limiters[budget.name]
-        return self._unlimited
+                return self._of(budget)
+        return self._of(None)
+
+    def _of(self, budget: Budget | None) -> Limiter:
+        name = budget.name if budget else ""
+        found = self._limiters.get(name)
+        if found is None:
+            found = self._limiters[name] = Limiter(budget)
+        return found
