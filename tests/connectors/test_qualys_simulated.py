@@ -42,7 +42,7 @@ def test_hosts_detections_knowledge_and_scans_arrive_over_several_batches(tmp_pa
 
 def test_a_vulnerability_has_what_the_knowledge_base_says(tmp_path: Path) -> None:
     with qualys(tmp_path) as (integration, _):
-        integration.streams = ["knowledge_base"]
+        integration.streams = ["knowledge-base"]
         integration.sync()
     row = integration.one("SELECT * FROM vulnerabilities WHERE source_key = '38002'")
     assert row["title"] == "Example Product 2 Remote Code Execution <CVSS 5.2>"
@@ -55,12 +55,12 @@ def test_a_vulnerability_has_what_the_knowledge_base_says(tmp_path: Path) -> Non
 
 def test_the_second_run_reads_the_hosts_that_were_scanned_anew(tmp_path: Path) -> None:
     with qualys(tmp_path) as (integration, platform):
-        integration.streams = ["host_detections"]
+        integration.streams = ["host-detections"]
         integration.sync()
         platform.world.fix(7, 2)
         platform.queries.clear()
         second = integration.sync()
-    assert stream(second, "host_detections").upserted == 6
+    assert stream(second, "host-detections").upserted == 6
     assert "detection_updated_since" in platform.queries[0][1]
     row = integration.one("SELECT * FROM asset_vulnerabilities WHERE source_key = '5007002'")
     assert row["status_id"] == 4
@@ -73,12 +73,12 @@ def test_a_host_that_was_removed_is_found_by_a_full_run(tmp_path: Path) -> None:
         platform.world.hosts.discard(3)
         result = integration.sync("Full")
     assert stream(result, "hosts").deleted == 1
-    assert stream(result, "host_detections").deleted == 6
+    assert stream(result, "host-detections").deleted == 6
 
 
 def test_results_are_read_when_asked_for_and_never_with_the_whole_host(tmp_path: Path) -> None:
     with qualys(tmp_path, config={"results": True, "statuses": "New,Active"}) as (integration, _):
-        integration.streams = ["host_detections"]
+        integration.streams = ["host-detections"]
         integration.sync()
     rows = integration.rows("SELECT evidence, raw, status_id FROM asset_vulnerabilities")
     assert rows

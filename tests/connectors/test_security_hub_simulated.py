@@ -38,8 +38,8 @@ def test_findings_standards_controls_and_accounts_arrive(tmp_path: Path) -> None
         result = integration.sync()
     assert result.reason is Reason.COMPLETED, result.message
     assert integration.count("findings") == 260
-    assert integration.count("policies", "stream = 'enabled_standards'") == 2
-    assert integration.count("policies", "stream = 'standards_controls'") == 240
+    assert integration.count("policies", "stream = 'enabled-standards'") == 2
+    assert integration.count("policies", "stream = 'standards-controls'") == 240
     assert integration.count("cloud_accounts") == 120
 
 
@@ -108,7 +108,7 @@ def test_a_policy_that_lacks_a_right_and_an_account_without_members_leave_out_wh
     with security_hub(tmp_path, forbidden="controls", administrator=False) as (integration, _):
         result = integration.sync()
     assert result.reason is Reason.PARTIALLY_COMPLETED
-    assert {each.name for each in result.streams if each.skipped} == {"standards_controls", "members"}
+    assert {each.name for each in result.streams if each.skipped} == {"standards-controls", "members"}
     assert integration.count("findings") == 260
 
 

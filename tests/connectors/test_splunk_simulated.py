@@ -32,9 +32,9 @@ def test_notable_events_saved_searches_and_fired_alerts_arrive(tmp_path: Path) -
     with splunk(tmp_path) as (integration, head):
         result = integration.sync()
     assert result.reason is Reason.COMPLETED, result.message
-    assert [each.name for each in result.streams] == ["notable_events", "saved_searches", "fired_alerts"]
-    assert integration.count("alerts", "stream = 'notable_events'") == 250
-    assert integration.count("alerts", "stream = 'fired_alerts'") == 5
+    assert [each.name for each in result.streams] == ["notable-events", "saved-searches", "fired-alerts"]
+    assert integration.count("alerts", "stream = 'notable-events'") == 250
+    assert integration.count("alerts", "stream = 'fired-alerts'") == 5
     assert integration.count("policies") == 230
     assert head.searches[0]["search"] == "search `notable`"
     assert head.searches[0]["preview"] == "false"
@@ -42,7 +42,7 @@ def test_notable_events_saved_searches_and_fired_alerts_arrive(tmp_path: Path) -
 
 def test_a_notable_event_has_the_values_that_splunk_sent(tmp_path: Path) -> None:
     with splunk(tmp_path) as (integration, head):
-        integration.streams = ["notable_events"]
+        integration.streams = ["notable-events"]
         integration.sync()
         sent = head.notable(3)
     row = integration.one("SELECT * FROM alerts WHERE source_key = ?", sent["event_id"])
@@ -61,7 +61,7 @@ def test_a_notable_event_has_the_values_that_splunk_sent(tmp_path: Path) -> None
 )
 def test_a_search_of_the_user_becomes_events(tmp_path: Path, search: str, sent: str) -> None:
     with splunk(tmp_path, config={"search": search, "notables": False}) as (integration, head):
-        integration.streams = ["search_export"]
+        integration.streams = ["search-export"]
         result = integration.sync()
     assert result.reason is Reason.COMPLETED, result.message
     assert head.searches[0]["search"] == sent
@@ -74,21 +74,21 @@ def test_a_search_of_the_user_becomes_events(tmp_path: Path, search: str, sent: 
 
 def test_rows_of_a_table_are_known_by_their_content(tmp_path: Path) -> None:
     with splunk(tmp_path, config={"search": "index=proxy | stats count by host"}) as (integration, _):
-        integration.streams = ["search_export"]
+        integration.streams = ["search-export"]
         integration.sync()
         second = integration.sync()
     assert integration.count("events") == 3
-    assert stream(second, "search_export").upserted == 0
+    assert stream(second, "search-export").upserted == 0
 
 
 def test_an_event_that_is_stored_late_is_not_missed(tmp_path: Path) -> None:
     with splunk(tmp_path, notables=100) as (integration, head):
-        integration.streams = ["notable_events"]
+        integration.streams = ["notable-events"]
         integration.sync()
         head.options = Options(notables=101)
         head.late.append(100)
         second = integration.sync()
-    assert stream(second, "notable_events").upserted == 1
+    assert stream(second, "notable-events").upserted == 1
     assert int(head.searches[-1]["index_earliest"]) > 0
 
 
@@ -111,7 +111,7 @@ def test_wrong_credentials_are_told_as_such_and_never_shown(tmp_path: Path, wron
 
 def test_a_search_that_splunk_does_not_take_is_no_empty_result(tmp_path: Path) -> None:
     with splunk(tmp_path, fatal=True) as (integration, _):
-        integration.streams = ["notable_events"]
+        integration.streams = ["notable-events"]
         result = integration.sync()
     assert result.reason is Reason.CONFIG_INVALID
     assert "search app" in result.message
@@ -122,7 +122,7 @@ def test_what_the_user_may_not_read_is_left_out_and_the_rest_arrives(tmp_path: P
     with splunk(tmp_path, forbidden="saved,fired") as (integration, _):
         result = integration.sync()
     assert result.reason is Reason.PARTIALLY_COMPLETED
-    assert {each.name for each in result.streams if each.skipped} == {"saved_searches", "fired_alerts"}
+    assert {each.name for each in result.streams if each.skipped} == {"saved-searches", "fired-alerts"}
     assert integration.count("alerts") == 250
 
 
