@@ -148,6 +148,8 @@ def guid(value: Any) -> str | None:
             if len(bare) == 36:
                 return str(UUID(bare))
             value = base64.b64decode(bare, validate=True)
+        if not isinstance(value, bytes):
+            raise TypeError
         return str(UUID(bytes_le=value))
     except (ValueError, TypeError):
         raise Mismatch(f"{values.shown(value)} is not a GUID") from None

@@ -88,7 +88,8 @@ def test_all_mistakes_are_told_at_once_and_a_good_manifest_has_none() -> None:
     stream = users(records="=a[", emit=[{"entity": "user", "key": "=b[", "fields": {"name": "=c"}}])
     assert len(problems(stream, headers={"A": "${foo.a}"})) == 3
     good = users(
-        request={"path": "/${partition.id}/x", "query": {"a": "${secret.user | base64}", "b": "=window.start"}}
+        request={"path": "/${partition.id}/x", "query": {"a": "${secret.user | base64}", "b": "=window.start"}},
+        partitions=[{"name": "id", "kind": "List", "values": ["a"]}],
     )
     signature = {
         "algorithm": "SHA256",

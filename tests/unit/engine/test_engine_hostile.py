@@ -151,7 +151,7 @@ def test_the_pages_before_a_broken_one_stay(vendor: Vendor, database: Path) -> N
     assert result.reason is Reason.SCHEMA_MISMATCH
     assert "GET" not in result.message.split("not JSON")[-1]
     assert len(rows(database, "select 1 from users")) == 3
-    assert result.streams[0].upserted == 3
+    assert (result.streams[0].upserted, result.streams[0].rejected) == (3, 1)
 
 
 def test_lines_that_are_broken_are_counted_and_delete_nothing(vendor: Vendor, database: Path) -> None:

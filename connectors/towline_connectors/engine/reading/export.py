@@ -140,6 +140,9 @@ class Exporter:
             if last is not None:
                 yield last
             last = Page(piece.records, unreadable=piece.unreadable)
+            if piece.unreadable and not piece.records:  # perhaps all that comes of a broken part
+                yield last
+                last = None
         job["done"] = [*job["done"], part]
         yield replace(last or Page(), job=dict(job))
 

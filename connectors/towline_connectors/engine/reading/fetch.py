@@ -53,7 +53,16 @@ class Fetcher:
         self._cuts = not whole and (records is None or self._path is not None)
 
     async def pieces(self, call: Call) -> AsyncIterator[Piece]:
-        """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be."""
+        """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be: such an
+        answer counts as one that could not be read."""
+        try:
+            async for piece in self._pieces(call):
+                yield piece
+        except SchemaMismatch:
+            yield Piece(unreadable=1)
+            raise
+
+    async def _pieces(self, call: Call) -> AsyncIterator[Piece]:
         if self._form == "JSON" and (not self._cuts or self._caller.judges_bodies):
             reply = await self._caller.send(call)
             refuse_errors(reply, call, self._caller.host)
