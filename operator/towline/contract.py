@@ -28,6 +28,7 @@ POD_UID_ENV = "TOWLINE_POD_UID"
 REQUESTED_AT = "towline.dev/requested-at"
 FULL_AT = "towline.dev/full-at"
 ALLOWED_HOSTS = "towline.dev/allowed-hosts"
+EXPIRES_AT = "towline.dev/expires-at"
 
 
 class ExitCode(IntEnum):

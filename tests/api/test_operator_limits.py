@@ -111,3 +111,21 @@ def test_a_job_that_a_queue_holds_back_takes_no_slot_and_goes_on_as_the_same_att
     assert found["status"]["attempts"] == 1
     assert held["metadata"]["uid"] == found["metadata"]["uid"]
     assert fresh.metadata.name.startswith("held-1")
+
+
+def test_a_job_that_a_quota_refuses_is_told_and_tried_again(clusters: tuple[Cluster, Cluster]) -> None:
+    cluster = clusters[1]
+    quota = {"metadata": {"name": "no-jobs"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    cluster.core.create_namespaced_resource_quota(cluster.namespace, quota)
+    quotas = cluster.core
+    until(
+        "the quota counts",
+        lambda: quotas.read_namespaced_resource_quota("no-jobs", cluster.namespace).status.hard,
+    )
+    cluster.apply(integration(clusters[0].connectors[0], name="a", more="suspend: false"))
+    cluster.wait_reason("integrations", "a", "AwaitingFirstSync")
+    by_hand(cluster, "refused", "a")
+    until("an event", lambda: "JobRefused" in [reason for _, reason, _ in cluster.events("refused")])
+    assert "quota" in cluster.condition("syncjobs", "refused", "Succeeded")["message"]
+    cluster.core.delete_namespaced_resource_quota("no-jobs", cluster.namespace)
+    cluster.wait_pod("refused-1")

@@ -55,7 +55,6 @@ class Totals(Model):
 
 
 class Progress(Model):
-    attempt: int | None = Field(default=None, description="The attempt that told.")
     stream: str | None = Field(default=None, max_length=63, description="The stream that is being read.")
     read: int | None = Field(default=None, description="Records read of it.")
     expected: int | None = Field(default=None, description="Records that the source announced.")

@@ -49,6 +49,8 @@ class SecretFacts:
     keys: Set[str]
     allowed_hosts: str = ""
     """The annotation towline.dev/allowed-hosts."""
+    expires_at: str = ""
+    """The annotation towline.dev/expires-at, RFC 3339; whoever rotates the credentials writes it."""
 
 
 @dataclass(frozen=True)

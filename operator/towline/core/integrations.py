@@ -10,10 +10,10 @@ from towline.api.base import API_VERSION
 from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import Integration, IntegrationStatus
 from towline.contract import FULL_AT, REQUESTED_AT
-from towline.core import health, history, names, recent, times
+from towline.core import expiry, health, history, names, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
-from towline.core.conditions import find, settle
+from towline.core.conditions import Wanted, find, settle
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, TRIGGER_LABEL, Surroundings
 from towline.core.health import Track
 from towline.core.runs import Run, unfinished
@@ -69,6 +69,10 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     table = view.timetable if view else None
     wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now, s.health)
     status = _status(before, past, plan, [run.name for run in active], starts, view)
+    expires = view.expires if view else None
+    wanted = expiry.warned(wanted, expires, now)
+    if expires:
+        status["credentials"] = {**status.get("credentials", {}), "expiresAt": times.text(expires)}
     told = health.status(s.health) if s.health else None
     if told or before.health:
         status["health"] = told or before.model_dump(mode="json", by_alias=True, exclude_none=True)["health"]
@@ -76,6 +80,7 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     status["conditions"] = settle(before.conditions, wanted, generation, now)
     actions: list[Action] = [CreateSync(start.body) for start in starts]
     actions.append(PatchStatus(status))
+    actions += _expiry_events(before, wanted)
     actions += _events(before, wanted_ready=(wanted[0].status, str(wanted[0].reason), wanted[0].message), plan=plan)
     actions += [Emit("Normal", "SyncScheduled", start.event) for start in starts]
     gone = history.surplus(
@@ -87,7 +92,7 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     )
     actions += [DeleteSync(run.name, run.uid) for run in gone]
     stale = stale_at(table, past.last_success) if table and past.last_success and not spec.suspend else None
-    again = earliest(plan.next, stale if stale and stale > now else None)
+    again = earliest(plan.next, stale if stale and stale > now else None, expiry.next_look(expires, now))
     return Decision(actions, again)
 
 
@@ -242,6 +247,15 @@ def _status(
         if past.checked:
             status["credentials"]["checkedTime"] = times.text(past.checked)
     return {key: value for key, value in status.items() if value is not None}
+
+
+def _expiry_events(before: IntegrationStatus, wanted: list[Wanted]) -> list[Action]:
+    old = find(before.conditions, ConditionType.CREDENTIALS_VALID)
+    return [
+        Emit("Warning", f"Credentials{one.reason}", one.message)
+        for one in wanted
+        if one.reason in (Reason.EXPIRES_SOON, Reason.EXPIRED) and (old is None or old.reason != one.reason)
+    ]
 
 
 def _events(before: IntegrationStatus, wanted_ready: tuple[str, str, str], plan: _Planner) -> list[Action]:

@@ -252,4 +252,7 @@ def _fresh(table: Timetable, last_success: datetime, now: datetime) -> Wanted:
 
 def _kept(before: list[Condition] | None, type_: ConditionType) -> list[Wanted]:
     old = find(before, type_)
+    if old is not None and old.reason in (Reason.EXPIRES_SOON, Reason.EXPIRED):  # of a date that may have moved
+        accepted = Wanted(type_, "True", Reason.ACCEPTED, "The system accepted the credentials")
+        return [accepted] if old.status == "True" else []
     return [Wanted(type_, old.status, old.reason, old.message)] if old is not None else []

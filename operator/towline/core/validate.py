@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from towline.api.conditions import Reason
 from towline.api.connector import AllowedNamespaces, Connector, CredentialKey, LabelSelector
 from towline.api.integration import Integration, IntegrationStream
 from towline.contract import ALLOWED_HOSTS
-from towline.core import config, hosts
+from towline.core import config, hosts, times
 from towline.core.facts import RunSettings, SecretFacts, Surroundings, destination_secret
 from towline.core.schedule import ScheduleError, Timetable, timetable
 
@@ -40,6 +41,8 @@ class View:
     """Pairs (key in the Secret, credential of the connector)."""
     credentials_version: str
     destination_secret: str
+    expires: datetime | None = None
+    """When the credentials expire, where their Secret says."""
 
 
 class _InvalidError(Exception):
@@ -63,7 +66,8 @@ def validate(
         destination = _destination(integration, namespace, around, settings)
     except _InvalidError as invalid:
         return invalid.problem
-    return View(connector, settled, streams, allowed, table, items, version, destination)
+    expires = times.moment(consent.expires_at) if consent else None
+    return View(connector, settled, streams, allowed, table, items, version, destination, expires)
 
 
 def _connector(integration: Integration, namespace: str, around: Surroundings) -> Connector:
