@@ -176,7 +176,8 @@ def _tell_streams(result: RunResult, good: bool) -> None:
 
 def _next(prepared: Prepared, target: str) -> str:
     streams = {stream.name for stream in prepared.plan.streams}
-    emits = [emit for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams for emit in s["emit"]]
+    read = [s for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams]
+    emits = [emit for stream in read for emit in stream.get("emit") or []]  # parents of others make no rows
     entity = f" {emits[-1]['entity']}" if emits else ""
     source = "" if _default(target) else f" --from {_typed(target)}"
     return f"Look at it: {program()} data{entity}{source}"
