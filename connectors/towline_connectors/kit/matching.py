@@ -79,9 +79,10 @@ class Matcher:
         self._last[word_by_word] = found
         return self._entries[found]
 
-    def has(self, method: str, path: str) -> bool:
-        """Whether a method and path were recorded, with whatever parameters."""
-        return bool(self._recorded(method, unquote(path)))
+    def has(self, asked: Asked) -> bool:
+        """Whether a method and path were recorded, with whatever parameters; of GraphQL and JSON-RPC the operation."""
+        numbers = self._recorded(asked.method, unquote(asked.path))
+        return any(_same_operation(self._entries[number], asked) for number in numbers)
 
     def _recorded(self, method: str, path: str) -> list[int]:
         """The entries of a method and path. Leniently, if there are none: those of the same resource in another

@@ -54,7 +54,8 @@ class Replay:
         self.answered = 0
         self.unanswered: list[str] = []
         self.unknown = 0  # of the unanswered ones, those whose method and path the recording does not have at all
-        self.asked: list[tuple[str, str]] = []  # (method, path), in order
+        self.asked: list[tuple[str, str]] = []  # (method, path) of the answers given, as recorded
+        self.paths: list[str] = []  # as they were asked for
 
     def left(self) -> dict[tuple[str, str], int]:
         """Of what was asked, how many recorded answers nobody fetched."""
@@ -74,11 +75,12 @@ class Replay:
         entry = self._matcher.answer(asked)
         if entry is None:
             self.unanswered.append(f"{request.method} {request.path_qs}")
-            self.unknown += not self._matcher.has(request.method, path)
+            self.unknown += not self._matcher.has(asked)
             self._missed()
             return web.json_response({"error": "the recording has no answer to this request"}, status=404)
         self.answered += 1
         self.asked.append((request.method, entry.path))
+        self.paths.append(request.path)
         response = web.Response(status=entry.status, body=entry.body)
         response.headers.popall("Content-Type", None)
         for name, value in entry.headers:

@@ -59,9 +59,14 @@ def replay(
     config: Mapping[str, Any],
     streams: Sequence[str],
     lenient: bool,
+    chosen: bool = False,
 ) -> Iterator[StreamOutcome]:
-    """One outcome a stream, as they end. `config` is complete (`prepared`). The recording's time is the run's time."""
+    """One outcome a stream, as they end. `config` is complete (`prepared`). The recording's time is the run's time.
+    With `chosen` the streams are read whatever settings they hang on."""
     manifest = adapting.fitted(spec.wire(), config, recording.entries, lenient=lenient)
+    if chosen:
+        for each in manifest.get("streams") or []:
+            each.pop("when", None)
     values = dummies.secrets(spec)
     moment = began(recording.entries) or datetime.now(UTC)
     with replaying(recording, lenient=lenient) as server:
@@ -88,7 +93,7 @@ def _outcome(
 ) -> StreamOutcome:  # fmt: skip
     own = next(each for each in spec.streams or [] if each.name == stream)
     own_paths = [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(own.wire())]
-    answered = [path for _method, path in server.asked if any(p.search(path) for p in own_paths)]
+    answered = [path for path in server.paths if any(each.search(path) for each in own_paths)]
     mapped = {(stream, emit.entity): frozenset(emit.fields or {}) for emit in own.emit or []}
     return StreamOutcome(
         name=stream,

@@ -70,6 +70,7 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
         config=config,
         streams=asked,
         lenient=lenient,
+        chosen=bool(streams),
     ):
         _print(outcome)
         ended.append(outcome)

@@ -28,7 +28,7 @@ _CELLS = {"pass": "pass", "fail": "FAIL", "not applicable": "-"}
 @click.option("--all", "everything", is_flag=True, help="All bundled connectors that have a simulator.")
 @click.option("--case", "only", multiple=True, metavar="CASE", help="Only this case. Repeatable.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connectors at once.")
-@click.option("--write", metavar="FILE", help="Write the verdicts there, by connector and case, as JSON.")
+@click.option("--write", metavar="FILE", help="Write the verdicts of several connectors there, as JSON.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def test(
     names: tuple[str, ...], everything: bool, only: tuple[str, ...], jobs: int, write: str | None, output: str
@@ -59,6 +59,8 @@ def test(
             _table(results)
         if write is not None:
             verdicts = {name: {each["case"]: each["verdict"] for each in result} for name, result in results.items()}
+            if not everything and Path(write).is_file():
+                verdicts = dict(sorted({**json.loads(Path(write).read_text("utf-8")), **verdicts}.items()))
             Path(write).write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         failed = sum(each["verdict"] == "fail" for result in results.values() for each in result)
     if failed:

@@ -20,6 +20,7 @@ from towline_connectors.kit.conformance.server import Server
 from towline_connectors.kit.conformance.subject import Ran, Rows, Subject, Writes, difference, total
 
 RETRY_AFTER = 7  # seconds that a 429 asks to wait; nobody waits for real
+KILLS = 16  # a connector of nineteen streams writes a hundred times, most of them alike
 ROWS_OF_A_RECORD = 50  # that one record of a simulator gives at most
 _UNTYPED = (Reason.CONNECTOR_BUG, Reason.INVALID_MANIFEST)
 
@@ -173,8 +174,8 @@ def unmappable(subject: Subject, base: Baseline) -> None:
 
 def crash(subject: Subject, base: Baseline) -> None:
     """Killed behind each write, which for the destination is before the next one; another attempt goes on to the
-    same rows."""
-    for number in range(1, base.writes + 1):
+    same rows. Of very many writes the first, the last and some between: see KILLS."""
+    for number in spread(base.writes, KILLS):
         database = subject.database()
         with subject.server() as server:
             _killed(subject, server, database, number)
@@ -184,6 +185,13 @@ def crash(subject: Subject, base: Baseline) -> None:
             raise Failed(f"{where}: {ran.told}")
         if found := difference(base.rows, subject.rows(database)):
             raise Failed(f"{where}: {found}")
+
+
+def spread(count: int, most: int) -> list[int]:
+    """1 to `count`, or `most` of these numbers with equal steps, the first and the last among them."""
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(step * (count - 1) / (most - 1)) for step in range(most)})
 
 
 def secrets_kept(subject: Subject, base: Baseline) -> None:
