@@ -76,7 +76,7 @@ def test_a_full_namespace_waits_and_another_one_does_not(clusters: tuple[Cluster
     two.wait_pod("run-a-1")
     one.end_pod(first)
     one.wait_pod("run-b-1")
-    assert "queuePosition" not in one.get("syncjobs", "run-b")["status"]
+    until("it has left the queue", lambda: "queuePosition" not in one.get("syncjobs", "run-b")["status"])
 
 
 def test_a_job_that_a_queue_holds_back_takes_no_slot_and_goes_on_as_the_same_attempt(
@@ -108,7 +108,7 @@ def test_a_job_that_a_queue_holds_back_takes_no_slot_and_goes_on_as_the_same_att
     cluster.wait_reason("syncjobs", "held", "Pending")
     (fresh,) = another()
     found = cluster.get("syncjobs", "held")
-    assert found["status"]["attempts"] == 1
+    assert found["status"]["attempts"] == 1, cluster.events("held")
     assert held["metadata"]["uid"] == found["metadata"]["uid"]
     assert fresh.metadata.name.startswith("held-1")
 

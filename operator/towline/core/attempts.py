@@ -89,9 +89,9 @@ def observe(
     """How the attempt stands, from its Job (None: it is gone) and its pod (None: none was seen)."""
     # The Job controller deletes the pod before it says why, so the time itself counts as well.
     deadline = job is not None and (
-        _reason(job, "DeadlineExceeded") or (job.deadline is not None and now >= job.deadline and not job.suspended)
+        _reason(job, "DeadlineExceeded") or (job.deadline is not None and now >= job.deadline and not job.held)
     )
-    if job is not None and job.suspended and (pod is None or pod.exit_code != 0):
+    if job is not None and job.held and (pod is None or pod.exit_code != 0):
         # A queue of the cluster holds it back or has preempted it: the same Job goes on with a new pod, and that from
         # the committed checkpoint. What the old pod said on its way out is no end of the attempt.
         return Waiting(Reason.QUEUED, "its Job is suspended by a queue of the cluster")
@@ -211,8 +211,6 @@ def _over_without_pod(job: JobFacts, now: datetime) -> Waiting | Outcome | None:
 
 
 def _waiting(job: JobFacts, pod: PodFacts | None, now: datetime, settings: RunSettings) -> Waiting | Outcome:
-    if "Suspended" in job.conditions:
-        return Waiting(Reason.QUEUED, "its Job is suspended by a queue of the cluster")
     born = job.created or now
     if pod is None:
         late = born + timedelta(seconds=_NO_POD_SECONDS)

@@ -46,7 +46,12 @@ class JobFacts:
     started: datetime | None = None
     """Since when it may have pods; set anew when it goes on after a suspension."""
     suspended: bool = False
-    """Held back, for example by Kueue; its deadline begins anew when it goes on."""
+    """Its spec says so, for example by Kueue; its deadline begins anew when it goes on."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is suspended, or was a moment ago: the condition falls together with the new start time."""
+        return self.suspended or "Suspended" in self.conditions
 
     @property
     def finished(self) -> bool:
