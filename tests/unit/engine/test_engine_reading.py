@@ -547,3 +547,32 @@ def test_parts_of_an_export_may_be_packed_lines_at_another_host(vendor: Vendor, 
         assert (result.reason, result.streams[0].read) == (Reason.COMPLETED, 6000)
         assert all("authorization" not in headers for headers in store.headers)
     assert len(live(database)) == 6000
+
+
+@pytest.mark.parametrize("form", ["JSON", "JSONLines"])
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    vendor: Vendor, database: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "PAUSE", 0.0)
+    crowd = people(3000)
+    lines = b"".join(json.dumps(one).encode() + b"\n" for one in crowd)
+    body = json.dumps({"items": crowd}).encode() if form == "JSON" else lines
+    left = [2]
+
+    @vendor.on("GET", "/users")
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(len(body))})
+        await response.prepare(request)
+        left[0] -= 1
+        await response.write(body if left[0] < 0 else body[:-50])
+        if left[0] >= 0 and request.transport is not None:
+            request.transport.close()
+        return response
+
+    stream = users(format=form, paginate={"kind": "None"})
+    if form == "JSONLines":
+        del stream["records"]
+    assert read(vendor, database, stream).reason is Reason.COMPLETED
+    assert len(live(database)) == 3000
+    left[0] = 9
+    assert read(vendor, database, stream, uid="sync-2").reason is Reason.UNREACHABLE

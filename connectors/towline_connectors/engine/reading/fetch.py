@@ -23,7 +23,11 @@ PIECE = 2_000  # records that are handed on together
 MAX_STREAMED = 8 << 30  # bytes of one answer that is read in pieces, inflated
 LARGE = 8 << 20  # bytes of JSON from which its records are cut out one by one
 REREADS = 2  # times that an answer which breaks off is asked for again
-PAUSE = 2.0  # seconds before that
+PAUSE = 1.0  # seconds before that, and twice as many before the next
+
+
+class _BrokenOffError(Exception):
+    """An answer that began well and broke off; its cause is Unreachable."""
 
 
 @dataclass(slots=True)
@@ -68,19 +72,18 @@ class Fetcher:
             refuse_errors(reply, call, self._caller.host)
             yield Piece([] if reply.empty else self.extract(reply.value, call), reply=reply)
             return
+        begun = False
         for attempt in range(REREADS + 1):
-            begun = False
+            first = True
             try:
                 async for piece in self._streamed(call):
-                    if attempt and not begun:
-                        piece.again = True
-                    begun = True
+                    piece.again, first, begun = first and begun, False, True
                     yield piece
                 return
-            except Unreachable:
-                if not begun or attempt == REREADS:
-                    raise
-                await asyncio.sleep(PAUSE)
+            except _BrokenOffError as broken:
+                if attempt == REREADS and broken.__cause__ is not None:
+                    raise broken.__cause__ from None
+                await asyncio.sleep(PAUSE * (attempt + 1))
 
     async def _streamed(self, call: Call) -> AsyncIterator[Piece]:
         about = f"{self._caller.host}'s answer to {call.shown}"
@@ -92,7 +95,14 @@ class Fetcher:
 
             async def unpacked() -> AsyncIterator[tuple[int, bytes]]:
                 """Each piece with the number of its file, where the answer is a zip."""
-                async for chunk in stream.chunks(MAX_STREAMED):
+                chunks = stream.chunks(MAX_STREAMED)
+                while True:
+                    try:
+                        chunk = await anext(chunks, None)
+                    except Unreachable as error:
+                        raise _BrokenOffError from error
+                    if chunk is None:
+                        break
                     for data in unpacker.feed(chunk):
                         yield unpacker.members, data
                 for data in unpacker.close():
