@@ -32,7 +32,7 @@ BOOKKEEPING = frozenset(
     show_default=True,
     envvar="TOWLINE_TO",
     metavar="FILE|URL",
-    help="SQLite file or postgresql:// URL; also $TOWLINE_TO.",
+    help="SQLite file, postgresql://, parquet:/// or s3:// URL; also $TOWLINE_TO.",
 )
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value. Repeatable.")
 @click.option("--columns", metavar="A,B,…", help="Only these columns, in this order.")
