@@ -160,7 +160,7 @@ def operator(
         access = find_access(kubeconfig, context)
     except AccessError as error:
         raise CliError(str(error)) from None
-    asyncio.run(run(settings, access, compile_problems, version("towline"), _probe))
+    asyncio.run(run(settings, access, compile_problems, version("towline"), _prober()))
 
 
 operator.context_settings = {"auto_envvar_prefix": "TOWLINE_OPERATOR"}
@@ -190,11 +190,18 @@ def _election(namespace: str, name: str, duration: float) -> Any:
     return Election(identity, namespace, name, Timing(duration, duration * 2 / 3, duration * 2 / 15))
 
 
-async def _probe(target: Any, seconds: float) -> Any:
-    # Imported at the first call: an operator without Integrations needs neither engine nor HTTP client.
-    from towline.cli.probing import probe_system
+def _prober() -> Any:
+    made: list[Any] = []
 
-    return await probe_system(target, seconds)
+    async def probe(target: Any, seconds: float) -> Any:
+        if not made:
+            # Imported at the first call: an operator without Integrations needs neither engine nor HTTP client.
+            from towline.cli.probing import SystemProber
+
+            made.append(SystemProber())
+        return await made[0](target, seconds)
+
+    return probe
 
 
 def _resources(text: str) -> dict[str, dict[str, str]]:

@@ -8,17 +8,30 @@ from pathlib import Path
 
 from towline.api.conditions import Reason
 from towline.controller.probes import Target
+from towline_connectors.engine.accounts import Accounts
 from towline_connectors.engine.probe import lean, probe
 
 
-async def probe_system(target: Target, seconds: float) -> tuple[Reason, str, float]:
-    """Make the health call of a manifest once. Raises only what nobody foresaw."""
-    plan = target.plan.model_copy(update={"manifest": lean(target.plan.manifest)})
-    bundle = _as_file(target.ca_bundle) if target.ca_bundle else None
-    failure, took = await probe(plan, target.secrets, seconds, ca_bundle=bundle, proxy=target.proxy or None)
-    if failure is None:
-        return Reason.REACHABLE, "", took
-    return failure.reason, failure.message, took
+class SystemProber:
+    """Tokens and budgets outlive a probe: Integrations of one credential ask for a token once, not each time."""
+
+    def __init__(self) -> None:
+        self._accounts = Accounts()
+
+    async def __call__(self, target: Target, seconds: float) -> tuple[Reason, str, float]:
+        """Make the health call of a manifest once. Raises only what nobody foresaw."""
+        plan = target.plan.model_copy(update={"manifest": lean(target.plan.manifest)})
+        failure, took = await probe(
+            plan,
+            target.secrets,
+            seconds,
+            ca_bundle=_as_file(target.ca_bundle) if target.ca_bundle else None,
+            proxy=target.proxy or None,
+            accounts=self._accounts,
+        )
+        if failure is None:
+            return Reason.REACHABLE, "", took
+        return failure.reason, failure.message, took
 
 
 def _as_file(pem: str) -> str:

@@ -202,6 +202,10 @@ def _credentials(
     type_ = ConditionType.CREDENTIALS_VALID
     if health is not None and health.rejected and _newer(health, history):
         return [Wanted(type_, "False", Reason.REJECTED, sentence(health.rejected))]
+    old = find(before, type_)
+    proven = health is not None and health.last is not None and health.last.reason is Reason.REACHABLE
+    if health is not None and proven and _newer(health, history) and old is not None and old.status != "True":
+        return [Wanted(type_, "True", Reason.ACCEPTED, "The system accepted the credentials")]
     if history.last is not None and history.last.credentials_version:
         if history.last.succeeded or history.last.reason == Reason.POLICY_VIOLATION:
             return [Wanted(type_, "True", Reason.ACCEPTED, "The system accepted the credentials")]

@@ -108,3 +108,6 @@ def test_credentials_that_a_probe_found_rejected_are_told() -> None:
     made.health = observe(Track(), probed(False, minute=1, reason=Reason.CREDENTIALS_REJECTED))
     made.settle()
     assert made.condition("CredentialsValid")["reason"] == "Rejected"
+    made.health = observe(made.health, probed(True, minute=2))
+    made.settle()
+    assert made.condition("CredentialsValid")["reason"] == "Accepted"
