@@ -42,14 +42,15 @@ def test_simulate_run_data_and_a_second_run_that_reads_only_changes(towline: Tow
     assert "300 read" in first.stderr
     assert "towline data asset_vulnerability" in first.stderr
     rows = counts(towline)
-    assert rows["asset"] == 300
-    assert 0 < rows["asset_vulnerability"] <= 900
+    assert rows["asset"] == 330  # hosts and web applications
+    assert 0 < rows["asset_vulnerability"] <= 930
 
     second = towline("run", "-f", str(file), "-o", "json")
     assert second.returncode == 0, second.stderr
     result = json.loads(second.stdout)
     assert result["reason"] == "Completed"
-    assert [stream["read"] for stream in result["streams"]] == [0, 0, 0]
+    read = {stream["name"]: stream.get("read", 0) for stream in result["streams"]}
+    assert {read[name] for name in ("assets", "deleted-assets", "vulnerabilities", "compliance", "web-findings")} == {0}
     assert counts(towline) == rows
 
     critical = json.loads(towline("data", "open_vulnerabilities", "--where", "severity=Critical", "-o", "json").stdout)
@@ -78,6 +79,14 @@ def test_a_connector_that_needs_no_account_runs_by_its_name(towline: Towline, si
     ended = towline("run", "cisa-kev", "--set", f"base_url={url}")
     assert ended.returncode == 0, ended.stderr
     assert counts(towline) == {"vulnerability": 25}
+
+
+def test_a_report_of_a_scanner_is_read_without_an_account(towline: Towline, simulator: Simulator) -> None:
+    file = simulator("grype", "--set", "findings=6")
+    ended = towline("run", "-f", str(file))
+    assert ended.returncode == 0, ended.stderr
+    rows = counts(towline)
+    assert (rows["asset"], rows["asset_vulnerability"]) == (1, 6)
 
 
 def test_credentials_from_the_environment(towline: Towline, simulator: Simulator) -> None:

@@ -71,7 +71,7 @@ def test_every_stream_arrives_with_its_references(tmp_path: Path) -> None:
         "deleted-assets-v2": 0,
         "vulnerabilities": 600,
         "compliance": 120,
-        "web-findings": 120,
+        "web-findings": 12,
         "plugins": 400,
         "scans": 3,
         "scan-history": 180,

@@ -31,7 +31,7 @@ USAGE = 64
     show_default=True,
     envvar="TOWLINE_TO",
     metavar="FILE|URL",
-    help="SQLite file or postgresql:// URL. A URL with a password is better put into $TOWLINE_TO.",
+    help="SQLite file, postgresql://, parquet:/// or s3:// URL. A URL with a password is better put into $TOWLINE_TO.",
 )
 @click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
 @click.option("--full", is_flag=True, help="Read everything, which also finds deletions.")
@@ -143,7 +143,7 @@ def _summarise(prepared: Prepared, result: RunResult, target: str, took: float, 
         where = "" if check else f"  →  {_where(target)}"
         say("✔", f"{duration(took)}  {result.message if check or result.reason != 'Completed' else 'done'}{where}")
         if not check:
-            say(" ", _next(prepared, target))
+            say(" ", _next(prepared, target, result))
         return
     if result.reason == "Disrupted":
         say("!", f"Stopped after {duration(took)}.")
@@ -174,9 +174,10 @@ def _tell_streams(result: RunResult, good: bool) -> None:
         say("✔" if good else "◎", f"{name}  {'  '.join(counts)}")
 
 
-def _next(prepared: Prepared, target: str) -> str:
-    streams = {stream.name for stream in prepared.plan.streams}
-    read = [s for s in prepared.plan.manifest.get("streams") or [] if s["name"] in streams]
+def _next(prepared: Prepared, target: str, result: RunResult) -> str:
+    """Where to look: at what the stream that brought most is about."""
+    most = max(result.streams, key=lambda stream: (stream.upserted, stream.read)).name if result.streams else ""
+    read = [s for s in prepared.plan.manifest.get("streams") or [] if s["name"] == most]
     emits = [emit for stream in read for emit in stream.get("emit") or []]  # parents of others make no rows
     entity = f" {emits[-1]['entity']}" if emits else ""
     source = "" if _default(target) else f" --from {_typed(target)}"

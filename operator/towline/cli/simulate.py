@@ -179,7 +179,7 @@ def _manifests(name: str, options: Any, url: str) -> str:
 
 
 def _config(connector: Connector, url: str) -> dict[str, Any]:
-    """What has to be set, and the settings that name the system: base_url and others in _url, or host and scheme."""
+    """What has to be set, and what names the system: base_url and others in _url, host and scheme, or a url."""
     from towline.cli.examples import example_config
 
     properties = (connector.spec.config_schema or {}).get("properties") or {}
@@ -187,4 +187,6 @@ def _config(connector: Connector, url: str) -> dict[str, Any]:
     if "base_url" in properties:
         return {**needed, **{key: url for key in properties if key.endswith("_url")}}
     parts = urlsplit(url)
+    if "host" not in properties and "url" in properties:
+        return {**needed, "url": f"{url}/report.json"}  # a simulator of reports serves one under that name
     return {**needed, "host": parts.netloc, "scheme": parts.scheme}
