@@ -33,6 +33,11 @@ def load(found: Found, connector: Connector) -> Simulated:
     """Raises CliError: no simulator, or one that is not as the others."""
     from towline_connectors.kit import dummies
 
+    if connector.spec.ldap is not None:
+        raise CliError(
+            f"{connector.spec.title} is a directory: the suite puts its faults in front of HTTP.",
+            "Directories are tested against a real slapd: tests/connectors/test_ldap_directory.py shows how.",
+        )
     module = _module(found)
     options = module.Options
     fields = {field.name: field.default for field in dataclasses.fields(options)}
