@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -116,9 +117,11 @@ writing.commit(batch(2, "c", "d", cursor="2", job={"id": "2"}))
     ("step", "cursor"), [("before the part", "1"), ("before the head", "1"), ("after the head", "2")]
 )
 def test_a_kill_anywhere_leaves_rows_and_checkpoint_of_one_head(
-    folder: str, objects: Objects, step: str, cursor: str
+    folder: str, objects: Objects, tmp_path: Path, step: str, cursor: str
 ) -> None:
-    done = subprocess.run([sys.executable, "-c", WRITER, step, folder], cwd=Path(__file__).parents[3], timeout=60)
+    command = [sys.executable, "-c", WRITER, step, folder]
+    scratch = {**os.environ, "TMPDIR": str(tmp_path)}  # what a killed process leaves shall go with the test
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], timeout=60, env=scratch)
     assert done.returncode == -signal.SIGKILL
     expected = {"a", "b"} if cursor == "1" else {"a", "b", "c", "d"}
     assert live(folder, "asset") == expected

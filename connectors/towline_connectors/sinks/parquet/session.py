@@ -6,7 +6,6 @@ What a killed run had not published yet is lost together with its checkpoint, so
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 import time
 from contextlib import suppress
@@ -48,7 +47,8 @@ def open_session(
 def _open(
     objects: Objects, integration: str, connector: str, sync: SyncIdentity, pod_uid: str, now: str
 ) -> ParquetSession:
-    folder = Path(tempfile.mkdtemp(prefix="towline-lake-"))
+    scratch = tempfile.TemporaryDirectory(prefix="towline-lake-", ignore_cleanup_errors=True)
+    folder = Path(scratch.name)
     try:
         store = WorkingStore(folder / "work.db")
         try:
@@ -58,12 +58,12 @@ def _open(
             store.watch()
             session = ParquetSession.open(store, integration, connector, sync, pod_uid, now)
             assert isinstance(session, ParquetSession)
-            session.begin(objects, head, folder)
+            session.begin(objects, head, scratch)
         except BaseException:
             store.close()
             raise
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.cleanup()
         raise
     return session
 
@@ -74,11 +74,11 @@ class ParquetSession(SqlSession):
 
     _objects: Objects
     _head: log.Head
-    _folder: Path
+    _scratch: tempfile.TemporaryDirectory[str]
 
-    def begin(self, objects: Objects, head: log.Head, folder: Path) -> None:
+    def begin(self, objects: Objects, head: log.Head, scratch: tempfile.TemporaryDirectory[str]) -> None:
         """Publish the claim that was taken. Raises Lost when another writer was faster."""
-        self._objects, self._head, self._folder = objects, head, folder
+        self._objects, self._head, self._scratch = objects, head, scratch
         self._jobs: dict[str, object] = {}
         self._published = time.monotonic()
         self._publish(first=True)
@@ -116,7 +116,7 @@ class ParquetSession(SqlSession):
         finally:
             super().close()
             self._objects.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._scratch.cleanup()
 
     @property
     def _working(self) -> WorkingStore:
@@ -161,7 +161,7 @@ class ParquetSession(SqlSession):
             self._objects.delete(path)
 
     def _put_part(self, table: Table, number: int, *, entire: bool) -> list[log.Part]:
-        file = self._folder / "part"
+        file = Path(self._scratch.name) / "part"
         rows = parts.write(table, self._working.chunks(table, whole=entire), number, file)
         if not rows:
             return []
