@@ -80,8 +80,9 @@ class Matcher:
         return self._entries[found]
 
     def has(self, asked: Asked) -> bool:
-        """Whether a method and path were recorded, with whatever parameters; of GraphQL and JSON-RPC the operation."""
-        numbers = self._recorded(asked.method, unquote(asked.path))
+        """Whether a method and path were recorded, with whatever parameters, and not only for streams before this
+        one; of GraphQL and JSON-RPC the operation."""
+        numbers = set(self._recorded(asked.method, unquote(asked.path))) - self._earlier
         return any(_same_operation(self._entries[number], asked) for number in numbers)
 
     def _recorded(self, method: str, path: str) -> list[int]:

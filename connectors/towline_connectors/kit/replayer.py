@@ -93,7 +93,7 @@ def _outcome(
 ) -> StreamOutcome:  # fmt: skip
     own = next(each for each in spec.streams or [] if each.name == stream)
     own_paths = [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(own.wire())]
-    answered = [path for path in server.paths if any(each.search(path) for each in own_paths)]
+    answered = [path for path in server.paths if own.file or any(each.search(path) for each in own_paths)]
     mapped = {(stream, emit.entity): frozenset(emit.fields or {}) for emit in own.emit or []}
     return StreamOutcome(
         name=stream,

@@ -78,7 +78,8 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
     if not any(outcome.good and outcome.covered for outcome in ended):
         left_out.clear()
     _summarise(ended, lenient, left_out)
-    if not all(outcome.good or outcome.name in left_out for outcome in ended):
+    covered = any(outcome.good and outcome.covered for outcome in ended)
+    if not covered or not all(outcome.good or outcome.name in left_out for outcome in ended):
         raise click.exceptions.Exit(FAILED)
 
 
@@ -99,6 +100,8 @@ def _summarise(ended: Sequence[StreamOutcome], lenient: bool, left_out: Set[str]
             say("–", f"{title}  not in the recording")
         elif not outcome.good:
             say("✗", f"{title}  {outcome.problem.rstrip('.')}.")
+        elif not outcome.covered and not outcome.records:
+            say("–", f"{title}  its settings ask for nothing")
         elif skipped:
             say("!", f"{title}  left out: {skipped}")
         else:
@@ -108,14 +111,14 @@ def _summarise(ended: Sequence[StreamOutcome], lenient: bool, left_out: Set[str]
         for (method, path), count in outcome.left.items() if outcome.good else ():
             if method == "GET":
                 say(" ", f"{' ' * width}  {count} recorded answers of {method} {path} were not asked for")
-    good = [outcome.name for outcome in ended if outcome.good]
+    good = [outcome.name for outcome in ended if outcome.good and outcome.covered]
     bad = [outcome for outcome in ended if not outcome.good and outcome.name not in left_out]
     kinds = Counter(record["entity"] for outcome in ended for record in outcome.records)
     counts = ", ".join(f"{number(count)} {kind}" for kind, count in kinds.items())
     told = f"{number(kinds.total())} entities from {len(good)} stream{'s' if len(good) != 1 else ''}"
     told += f": {counts}." if counts else "."
     if not bad:
-        say("✔", told)
+        say("✔" if good else "✗", told if good else "The recording has nothing of what was asked for.")
         return
     say(" ", told)
     say("✗", f"{len(bad)} of {len(ended)} streams failed.")
