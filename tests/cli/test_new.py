@@ -76,7 +76,7 @@ def test_a_file_is_written_for_its_owner_only_and_never_over_another(towline: To
 def test_bash_completes_verbs(towline: Towline, tmp_path: Path) -> None:
     script = tmp_path / "completion.bash"
     script.write_text(towline("completion", "bash").stdout)
-    program = "source completion.bash; COMP_WORDS=(towline su); COMP_CWORD=1; _towline_completion towline"
+    program = "source completion.bash; COMP_WORDS=(towline sus); COMP_CWORD=1; _towline_completion towline"
     ended = subprocess.run(["bash", "-c", f'{program}; echo "${{COMPREPLY[@]}}"'], cwd=tmp_path,
                            capture_output=True, text=True, check=True, env=towline_environment(towline))  # fmt: skip
     assert ended.stdout.split() == ["suspend"]
