@@ -25,6 +25,8 @@ from towline.contract import EXIT_CODES, RunResult
 T = TypeVar("T")
 GROUP, VERSION = "towline.dev", "v1alpha1"
 DEADLINE = 60.0
+# `spec.job` of the tests' Integrations. The tests are the kubelet: where the cluster has nodes, none may take the pods.
+NOWHERE = '{nodeSelector: {towline.dev/tests: "nowhere"}}'
 
 
 def until(what: str, look: Callable[[], T], seconds: float = DEADLINE) -> T:

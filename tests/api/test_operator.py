@@ -13,7 +13,7 @@ import pytest
 from kubernetes import client
 from kubernetes.client.rest import ApiException
 from tests.api.client import Api
-from tests.api.operator_process import Cluster, OperatorProcess, container, until
+from tests.api.operator_process import NOWHERE, Cluster, OperatorProcess, container, until
 
 pytestmark = pytest.mark.api
 SECRET_VALUE = "hunter2-very-secret-value"
@@ -89,6 +89,8 @@ def secret(name: str = "acme-api", key: str = "token", hosts: str = "") -> str:
 
 
 def integration(connector: str, name: str = "acme", more: str = "schedule: {interval: 6h}") -> str:
+    if "job:" not in more:
+        more += f"\n  job: {NOWHERE}"
     return f"""
 apiVersion: towline.dev/v1alpha1
 kind: Integration

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
-from tests.api.operator_process import Cluster, OperatorProcess, container, until
+from tests.api.operator_process import NOWHERE, Cluster, OperatorProcess, container, until
 from tests.chaos.proxy import Proxy
 
 from towline.contract import PLAN_ANNOTATION, RunResult
@@ -178,7 +178,7 @@ class Stage:
         for name in names:
             self.cluster.apply(
                 f"apiVersion: towline.dev/v1alpha1\nkind: Integration\nmetadata: {{name: {name}}}\n"
-                f"spec:\n  connectorRef: {{name: {self.connector}}}\n  {more}\n"
+                f"spec:\n  connectorRef: {{name: {self.connector}}}\n  job: {NOWHERE}\n  {more}\n"
             )
         return names
 

@@ -20,7 +20,7 @@ def towline(node_cluster: Running) -> Iterator[Towline]:
     """The chart, installed with the image of this checkout."""
     target = target_of(node_cluster.kubeconfig)
     # A pod that cannot start is given up soon, or the tests of that would take minutes.
-    install(target, node_cluster.image, ["extraArgs={--start-timeout=15}"])
+    install(target, node_cluster.image, ["extraArgs={--start-timeout=40}"])
     yield Towline(target, node_cluster.image)
     if node_cluster.record is None or os.environ.get("TOWLINE_KEEP_CLUSTER"):  # otherwise the whole cluster goes
         uninstall(target, namespace=SYSTEM_NAMESPACE)
