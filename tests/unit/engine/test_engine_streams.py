@@ -120,6 +120,27 @@ def test_paging_in_a_circle_is_noticed(vendor: Vendor, database: Path, paginate:
     assert says in result.message
 
 
+def test_a_scroll_goes_on_under_the_same_id_until_nothing_comes(vendor: Vendor, database: Path) -> None:
+    crowd = people(6)
+    given = iter([crowd[0:2], crowd[2:4], crowd[4:6], []])
+
+    @vendor.on("GET", "/users")
+    async def handler(request: web.Request) -> web.Response:
+        assert request.query.get("scroll", "first") in ("first", "s1")
+        return web.json_response({"items": next(given), "scroll": "s1"})
+
+    paginate = {"kind": "Cursor", "from": "=scroll", "param": "scroll", "until": "Empty"}
+    assert paged(vendor, database, paginate).reason is Reason.COMPLETED
+    assert len(live(database)) == 6
+
+
+def test_a_scroll_that_gives_the_same_page_again_ends(vendor: Vendor, database: Path) -> None:
+    vendor.json("/users", {"items": people(2), "scroll": "s1"})
+    paginate = {"kind": "Cursor", "from": "=scroll", "param": "scroll", "until": "Empty"}
+    assert paged(vendor, database, paginate).reason is Reason.COMPLETED
+    assert len(live(database)) == 2
+
+
 # -- windows
 
 

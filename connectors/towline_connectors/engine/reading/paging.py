@@ -71,6 +71,7 @@ class Pager:
         self._from = reader(spec.from_)
         self._more = reader(spec.more)
         self._token: Any = None
+        self._before: list[Any] | None = None
         self._counter: Counter | None = None
         if spec.kind in ("Offset", "Page", "Range"):
             total = reader(spec.total) if spec.total or spec.kind != "Range" else _range_total
@@ -136,10 +137,16 @@ class Pager:
         if isinstance(token, (dict, list)):
             raise SchemaMismatch(f"The answer to {turn.call.shown} names a cursor that is no text and no number.")
         if token == self._token:
+            if self._spec.until == "Empty" and turn.records != self._before:
+                return self._at(turn, token)  # a scroll, whose id stays the same while its pages go on
             if self._spec.until == "Empty":
                 return None
             raise SchemaMismatch(f"The answer to {turn.call.shown} names the same cursor again.")
         self._token = token
+        return self._at(turn, token)
+
+    def _at(self, turn: Turn, token: Any) -> Call:
+        self._before = turn.records if self._spec.until == "Empty" else None
         return place(turn.call, {self._param: token}, "Body" if self._spec.kind == "GraphQL" else self._spec.place)
 
     def _cursor(self, turn: Turn) -> Any:
