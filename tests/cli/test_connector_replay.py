@@ -124,7 +124,8 @@ def test_a_recording_of_nothing_that_is_asked_fails(towline: Towline, acme: Path
     file = har(acme, exchange("https://eu7.acme.example/api/12ab34cd/printers", {"items": []}))
     done = towline("connector", "replay", "acme.yaml", "--har", file, "--lenient")
     assert done.returncode == 1
-    assert "2 of 2 streams failed" in done.stderr
+    assert "The recording has nothing of what was asked for." in done.stderr
+    assert "It has GET /api/12ab34cd/printers." in done.stderr
 
 
 def test_a_page_that_is_missing_in_the_middle_fails(towline: Towline, acme: Path) -> None:
@@ -140,6 +141,47 @@ def test_a_refused_token_fails_as_it_did_when_it_was_recorded(towline: Towline, 
     assert done.returncode == 1
     assert "CredentialsRejected" in done.stderr
     assert done.stdout == ""
+
+
+def test_what_fails_for_one_reason_is_told_once(towline: Towline, acme: Path) -> None:
+    refused = exchange("https://login.acme.example/9999/oauth2/token", {"error": "invalid_client"}, "POST", 401)
+    done = towline("connector", "replay", "acme.yaml", "--har", har(acme, refused, *USERS, *GROUPS), "--lenient")
+    assert done.returncode == 1
+    assert done.stderr.count("CredentialsRejected") == 1
+    assert "2 of 2 streams failed" in done.stderr
+
+
+DETAILS = """\
+  - name: hosts
+    request: {path: /ids}
+    records: "=ids"
+    details: {request: {path: /hosts, query: {id: "=ids"}}, records: "=items"}
+    sync: {mode: Full}
+    emit: [{entity: asset, key: "=id", fields: {hostname: "=name"}}]
+  - name: scores
+    request: {path: /ids}
+    records: "=ids"
+    details: {request: {path: /scores, query: {id: "=ids"}}, records: "=items"}
+    sync: {mode: Full}
+    emit: [{entity: score, key: "=id", fields: {value: "=score"}}]
+"""
+
+
+def test_ids_alone_are_nothing_of_a_stream_that_asks_for_what_is_behind_them(towline: Towline, acme: Path) -> None:
+    (acme / "acme.yaml").write_text(MANIFEST.partition("  - name: users")[0] + DETAILS)
+    base = "https://eu7.acme.example/api"
+    recording = har(
+        acme,
+        exchange(f"{base}/ids", {"ids": ["h1"]}),
+        exchange(f"{base}/hosts?id=h1", {"items": [{"id": "h1", "name": "web"}]}),
+    )
+    done = towline("connector", "replay", "acme.yaml", "--har", recording, "--lenient", "--config", "tenant=12ab34cd")
+    assert done.returncode == 0, done.stderr
+    assert [each["entity"] for each in lines(done.stdout)] == ["asset"]
+    assert "scores  not in the recording" in done.stderr
+    none = har(acme, exchange(f"{base}/ids", {"ids": []}))
+    done = towline("connector", "replay", "acme.yaml", "--har", none, "--lenient", "--config", "tenant=12ab34cd")
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ Pairs = tuple[tuple[str, str], ...]
 # Of the connection that was recorded, or no longer true once the body is decoded.
 _DROPPED = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date", "server"}
 _FORM = "application/x-www-form-urlencoded"
+_PLAIN = {b"{", b"[", b"<", b"\n", b"\r", b" "}  # how JSON and XML begin
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _entry(item: dict[str, Any]) -> Entry:
         sent=sent,
         status=int(response["status"]),
         headers=tuple((name, value) for name, value in headers if not name.startswith(":") and name not in _DROPPED),
-        body=_body(response.get("content") or {}),
+        body=_body(response.get("content") or {}, tuple(headers)),
         time=started if isinstance(started, str) else None,
     )
 
@@ -124,19 +127,60 @@ def _sent(post: dict[str, Any]) -> tuple[list[tuple[str, str]], bytes]:
     return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True), b""
 
 
-def _body(content: dict[str, Any]) -> bytes:
+def _body(content: dict[str, Any], headers: Pairs) -> bytes:
+    """An answer as its client saw it. Recorders differ: some write text, some base64 of it, some what came over the
+    wire, as one text or as a list of its chunks; and some say base64 of what is text."""
     text = content.get("text") or ""
-    body = _decoded(text) if content.get("encoding") == "base64" else text.encode("utf-8", "surrogatepass")
-    # Some recorders keep what came over the wire. A file that is gzip by itself is not called text or JSON.
-    kind = str(content.get("mimeType") or "").partition(";")[0]
-    if body[:2] == b"\x1f\x8b" and (kind.startswith("text/") or kind.endswith(("json", "xml", "csv"))):
-        inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        body = inflater.decompress(body, MAX_BYTES)
+    if not isinstance(text, str):
+        raise TypeError
+    packing = next((value.strip().lower() for name, value in headers if name == "content-encoding"), "")
+    is_base64 = content.get("encoding") == "base64"
+    chunks = _chunks(text) if is_base64 or packing else None
+    if chunks is not None:
+        body = b"".join(chunks)
+    elif packing and _HEX.fullmatch(text) and text.startswith("1f8b"):
+        body = bytes.fromhex(text)
+    elif is_base64:
+        body = _decoded(text)
+    else:
+        body = text.encode("utf-8", "surrogatepass")
+    # A file that is gzip by itself is not called text or JSON.
+    kind = str(content.get("mimeType") or "").partition(";")[0].strip().lower()
+    if body[:2] == b"\x1f\x8b" and (packing or kind.startswith("text/") or kind.endswith(("json", "xml", "csv"))):
+        return _inflated(body, 16 + zlib.MAX_WBITS) or body
+    if "deflate" in packing and body[:1] not in _PLAIN:
+        return _inflated(body, zlib.MAX_WBITS) or _inflated(body, -zlib.MAX_WBITS) or body
     return body
+
+
+def _chunks(text: str) -> list[bytes] | None:
+    """What Polly.JS makes of a packed body: a JSON list of its chunks, each as base64 or as hexadecimal digits."""
+    if not text.startswith('["'):
+        return None
+    try:
+        found = json.loads(text)
+        if not all(isinstance(each, str) for each in found):
+            return None
+        if all(_HEX.fullmatch(each) for each in found):
+            return [bytes.fromhex(each) for each in found]
+        return [base64.b64decode(each, validate=True) for each in found]
+    except ValueError:
+        return None
+
+
+def _inflated(body: bytes, form: int) -> bytes:
+    """The body unpacked, as far as it goes; nothing where it is packed in another way."""
+    inflater = zlib.decompressobj(form)
+    try:
+        return inflater.decompress(body, MAX_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _decoded(text: str) -> bytes:
     try:
-        return base64.b64decode(text)
-    except binascii.Error:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        if text[:1].encode() in _PLAIN:
+            return text.encode("utf-8", "surrogatepass")
         raise ValueError("base64") from None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
 from aiohttp import web
 
@@ -31,11 +32,24 @@ class Recording:
     @classmethod
     def load(cls, *files: Path | str) -> Recording:
         """Raises ValueError when a file is no HAR."""
-        return cls(har.load(*files))
+        return cls(_without_detours(har.load(*files)))
 
     def hosts(self) -> list[str]:
         """Each host that was talked to, once."""
         return list(dict.fromkeys(entry.host for entry in self.entries))
+
+
+def _without_detours(entries: list[Entry]) -> list[Entry]:
+    """The exchanges without redirects that the recording's client followed, as to the cloud of its account: Towline
+    follows none to another host, but its user would have set the address that answers."""
+    answered = {(entry.method, entry.url) for entry in entries if entry.status < 300}
+
+    def followed(entry: Entry) -> bool:
+        target = next((value for name, value in entry.headers if name == "location"), "")
+        url = urlsplit(urljoin(entry.url, target))
+        return (entry.method, f"{url.scheme}://{url.netloc}{unquote(url.path)}") in answered
+
+    return [entry for entry in entries if not (300 <= entry.status < 400 and followed(entry))]
 
 
 class Replay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -92,8 +93,10 @@ def _outcome(
     stream: str, spec: ConnectorSpec, result: RunResult, sink: Collector, server: Replay
 ) -> StreamOutcome:  # fmt: skip
     own = next(each for each in spec.streams or [] if each.name == stream)
-    own_paths = [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(own.wire())]
+    own_paths = _patterns(own.wire())
     answered = [path for path in server.paths if own.file or any(each.search(path) for each in own_paths)]
+    # Ids alone, which a stream with details shares with others, are nothing of what it is about.
+    about = _patterns(own.details.wire()) if own.details is not None and not own.details.into else own_paths
     mapped = {(stream, emit.entity): frozenset(emit.fields or {}) for emit in own.emit or []}
     return StreamOutcome(
         name=stream,
@@ -101,9 +104,14 @@ def _outcome(
         records=list(sink.records(mapped)),
         unanswered=tuple(server.unanswered),
         covered=bool(answered),
-        absent=server.unknown > 0 and not answered,
+        absent=server.unknown > 0 and not any(each.search(path) for path in answered for each in about),
         left=server.left(),
     )
+
+
+def _patterns(part: adapting.Manifest) -> list[re.Pattern[str]]:
+    """What the paths of all requests in a part of a manifest look like."""
+    return [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(part)]
 
 
 def _short(request: str) -> str:

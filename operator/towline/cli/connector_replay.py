@@ -14,7 +14,10 @@ from towline.cli.output import number, program, say
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
+    from towline_connectors.kit.replay import Recording
     from towline_connectors.kit.replayer import StreamOutcome
+
+MOST_PLACES = 6  # of a recording that a message names
 
 
 @click.command()
@@ -75,12 +78,19 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
         _print(outcome)
         ended.append(outcome)
     left_out = {outcome.name for outcome in ended if lenient and not streams and not outcome.good and outcome.absent}
-    if not any(outcome.good and outcome.covered for outcome in ended):
-        left_out.clear()
+    if len(left_out) == len(ended):
+        raise CliError("The recording has nothing of what was asked for.", _holds(recording))
     _summarise(ended, lenient, left_out)
     covered = any(outcome.good and outcome.covered for outcome in ended)
     if not covered or not all(outcome.good or outcome.name in left_out for outcome in ended):
         raise click.exceptions.Exit(FAILED)
+
+
+def _holds(recording: Recording) -> str:
+    """What a recording has, for a person who looks for something else in it."""
+    places = list(dict.fromkeys(f"{entry.method} {entry.path}" for entry in recording.entries))
+    more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+    return f"It has {', '.join(places[:MOST_PLACES])}{more}."
 
 
 def _print(outcome: StreamOutcome) -> None:
@@ -93,7 +103,11 @@ def _print(outcome: StreamOutcome) -> None:
 
 def _summarise(ended: Sequence[StreamOutcome], lenient: bool, left_out: Set[str]) -> None:
     width = max((len(outcome.name) for outcome in ended), default=0)
-    for outcome in ended:
+    problems = {outcome.problem for outcome in ended}
+    alike = problems.pop() if len(problems) == 1 and len(ended) > 1 else ""  # a refused token, as a rule
+    if alike:
+        say("✗", f"{alike.rstrip('.')}.")
+    for outcome in ended if not alike else ():
         title = outcome.name.ljust(width)
         skipped = next((each.skipped for each in outcome.result.streams if each.skipped), None)
         if outcome.name in left_out:
