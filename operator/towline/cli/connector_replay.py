@@ -103,8 +103,8 @@ def _print(outcome: StreamOutcome) -> None:
 
 def _summarise(ended: Sequence[StreamOutcome], lenient: bool, left_out: Set[str]) -> None:
     width = max((len(outcome.name) for outcome in ended), default=0)
-    problems = {outcome.problem for outcome in ended}
-    alike = problems.pop() if len(problems) == 1 and len(ended) > 1 else ""  # a refused token, as a rule
+    problems = [outcome.problem for outcome in ended if outcome.problem or outcome.covered]
+    alike = problems[0] if len(problems) > 1 and len(set(problems)) == 1 else ""  # a refused token, as a rule
     if alike:
         say("✗", f"{alike.rstrip('.')}.")
     for outcome in ended if not alike else ():
