@@ -18,6 +18,9 @@ MAX_BACKOFF_SECONDS = 1800
 MAX_UNCOUNTED_DISRUPTIONS = 20
 _NEWS_SECONDS = 10  # how long the pod's last words may lag behind the Job's condition
 _NO_POD_SECONDS = 60
+_LOST_NODE = "DeletionByTaintManager"
+_LOST_NODE_SECONDS = 20
+"""Kubernetes deletes the pods of a node that was silent for 80 s; what still runs there may not write any more."""
 _PULL = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 _PULL_NEVER = {"InvalidImageName", "ErrImageNeverPull"}
 
@@ -104,7 +107,8 @@ def observe(
     if pod is not None and pod.gone:
         return _disrupted("its pod was deleted")
     if pod is not None and pod.deleting_since is not None:
-        lost_at = pod.deleting_since + timedelta(seconds=GRACE_SECONDS + 30)
+        patience = _LOST_NODE_SECONDS if pod.disruption == _LOST_NODE else GRACE_SECONDS + 30
+        lost_at = pod.deleting_since + timedelta(seconds=patience)
         if now >= lost_at:
             return _disrupted("its node stopped answering")
         return Waiting(Reason.RUNNING, "its pod is being stopped", lost_at)

@@ -29,6 +29,7 @@ class PodFacts:
     disruption: str = ""
     """The reason of its condition DisruptionTarget."""
     deleting_since: datetime | None = None
+    """When somebody asked for its deletion."""
     running: bool = False
     image: str = ""
     created: datetime | None = None
@@ -78,11 +79,17 @@ def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:
         waiting=(state.get("waiting") or {}).get("reason") or "",
         unschedulable=scheduled.get("message") or "it fits no node" if unscheduled else "",
         disruption=(disrupted.get("reason") or "Disrupted") if disrupted.get("status") == "True" else "",
-        deleting_since=times.moment(meta.get("deletionTimestamp")),
+        deleting_since=_asked_to_go(meta),
         running="running" in state,
         image=_named(pod.get("spec", {}).get("containers")).get("image") or "",
         created=times.moment(meta.get("creationTimestamp")),
     )
+
+
+def _asked_to_go(meta: Mapping[str, Any]) -> datetime | None:
+    """deletionTimestamp is when the time to stop is over, not when it began."""
+    over = times.moment(meta.get("deletionTimestamp"))
+    return over - timedelta(seconds=int(meta.get("deletionGracePeriodSeconds") or 0)) if over else None
 
 
 def _named(containers: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -192,6 +192,21 @@ def test_interruptions_from_outside_do_not_count(the_job: JobFacts, the_pod: Pod
     assert not counts(found, 1)
 
 
+@pytest.mark.parametrize(
+    ("disruption", "patience"), [("DeletionByTaintManager", 20), ("EvictionByEvictionAPI", 90), ("", 90)]
+)
+def test_a_pod_that_does_not_go_is_given_up_sooner_when_its_node_is_silent(disruption: str, patience: int) -> None:
+    asked = NOW - timedelta(seconds=patience)
+    assert outcome(job(), pod(deleting_since=asked, disruption=disruption)).kind is Kind.DISRUPTED
+    early = waiting(job(), pod(deleting_since=asked + timedelta(seconds=1), disruption=disruption))
+    assert early.look_again == NOW + timedelta(seconds=1)
+
+
+def test_the_time_to_stop_begins_when_the_deletion_was_asked_for() -> None:
+    meta = {"name": "pod", "uid": "p", "deletionTimestamp": "2026-11-21T08:31:00Z", "deletionGracePeriodSeconds": 60}
+    assert pod_facts({"metadata": meta}).deleting_since == NOW
+
+
 def test_a_success_stays_one_even_if_the_pod_was_to_be_removed() -> None:
     found = outcome(job(), ended(result("Completed"), disruption="EvictionByEvictionAPI", gone=True))
     assert found.kind is Kind.SUCCESS
