@@ -115,10 +115,23 @@ class Falcon:
     async def policies(self, request: web.Request) -> web.Response:
         return self._offset(request, [self.customer.policy(number) for number in range(self.options.policies)])
 
-    async def assessments(self, request: web.Request) -> web.Response:
-        aids = self.customer.aids()
+    async def assessed(self, request: web.Request) -> web.Response:
+        if "score:" not in request.query.get("filter", ""):
+            return _error(400, "filter is required")
+        aids = self._assessed()
+
+        def row(number: int) -> Row:
+            return {"aid": aids[number], "score": self.customer.assessment(aids[number])["assessment"]["overall"]}
+
+        query = request.query
+        return self._after(query.get("after"), query.get("limit", 100), range(len(aids)), row)
+
+    def _assessed(self) -> list[str]:
         every = self.options.unassessed_every
-        known = {aid for number, aid in enumerate(aids) if not every or number % every != every - 1}
+        return [aid for n, aid in enumerate(self.customer.aids()) if not every or n % every != every - 1]
+
+    async def assessments(self, request: web.Request) -> web.Response:
+        known = set(self._assessed())
         found = [self.customer.assessment(aid) for aid in request.query.getall("ids", []) if aid in known]
         return _answer(found, None) if found else _error(404, "no assessment was found")
 
@@ -164,6 +177,7 @@ def application(options: Options) -> web.Application:
     app.router.add_get("/incidents/queries/incidents/v1", state.incident_ids)
     app.router.add_post("/incidents/entities/incidents/GET/v1", state.incidents)
     app.router.add_get("/iocs/combined/indicator/v1", state.indicators)
+    app.router.add_get("/zero-trust-assessment/queries/assessments/v1", state.assessed)
     app.router.add_get("/zero-trust-assessment/entities/assessments/v1", state.assessments)
     app.router.add_get("/policy/combined/prevention/v1", state.policies)
     return app
