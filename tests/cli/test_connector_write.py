@@ -99,6 +99,11 @@ spec:
     - entity: user
       key: "=id"
       fields: {name: "=name"}
+  actions:
+  - name: lock-user
+    description: Lock an account.
+    permission: write users
+    request: {path: "/users/${input.key}/lock"}
 """
 
 
@@ -115,6 +120,7 @@ MISTAKES = [
     ("kind: Connector", "kind: [Connector", ", line 3 is not valid YAML"),
     ("  health: {request: {path: /me}}\n", "", ":4: spec: health is missing"),
     ("    permission: read users\n", "", ":23: spec.streams[users]: permission is missing"),
+    ("    permission: write users\n", "", ":34: spec.actions[lock-user]: permission is missing"),
     ("    - {when: {status: [429]}, class: RateLimited}\n", "", ":14: spec.http: errors says nothing of 429"),
     ("egress: [acme.example]", "egress: [other.example]", ":15: spec.http.baseURL: its host is not in spec.egress"),
     (", title: Token", "", ":12: spec.credentials[token]: say in title or description"),
@@ -150,5 +156,8 @@ def test_a_page_tells_what_users_have_to_know(towline: Towline, tmp_path: Path) 
         "towline.dev/allowed-hosts",
         "## Settings",
         "`incidents`",
+        "| `resolve-incident` |",
+        "`key`, `close_code`, `close_notes`",
+        "| `record-changed` | Token in `X-Towline-Token` |",
     ):
         assert part in text

@@ -29,7 +29,7 @@ _NEEDED = {401: "Auth", 403: "Permission", 429: "RateLimited"}
 
 def style(name: str, spec: ConnectorSpec, folder: Path | None) -> list[str]:
     """Problems, each with its cure. `folder` has the connector's other files; None for a manifest alone."""
-    found = [*_about(spec), *_settings(spec), *_hosts(spec), *_streams(spec)]
+    found = [*_about(spec), *_settings(spec), *_hosts(spec), *_streams(spec), *_actions(spec)]
     if spec.http is not None:
         found += _http(spec, spec.http)
     if folder is not None:
@@ -141,6 +141,15 @@ def _streams(spec: ConnectorSpec) -> Iterator[str]:
             deletes = stream.sync.deletes
             if not emit.fields and not (deletes and deletes.tombstone):
                 yield f"{place}.emit[{emit.entity}]: it has no fields: map what the source knows"
+
+
+def _actions(spec: ConnectorSpec) -> Iterator[str]:
+    for action in spec.actions or []:
+        place = f"spec.actions[{action.name}]"
+        if not action.description:
+            yield f"{place}: description is missing: say what it does"
+        if not action.permission:
+            yield f"{place}: permission is missing: name the right that it needs at the vendor"
 
 
 def _files(name: str, spec: ConnectorSpec, folder: Path) -> Iterator[str]:

@@ -20,6 +20,8 @@ def page(name: str, spec: ConnectorSpec) -> str:
         _settings(spec),
         _streams(spec),
         *(_fields(stream) for stream in spec.streams or [] if stream.emit),
+        _actions(spec),
+        _webhooks(spec),
         _errors(spec),
         _limits(spec),
     ]
@@ -118,6 +120,23 @@ def _source(value: Any) -> str:
     if "map" in value:
         return f"`{value.get('from', '')}`: " + ", ".join(f"{key} → {to}" for key, to in value["map"].items())
     return "`" + ", ".join(f"{key}: {member}" for key, member in value.items()) + "`"
+
+
+def _actions(spec: ConnectorSpec) -> str:
+    rows = []
+    for action in spec.actions or []:
+        needed = ", ".join(f"`{key}`" for key in (action.input or {}).get("required") or [])
+        rows.append([f"`{action.name}`", action.description or "", needed or "-", action.permission or "-"])
+    return "## Actions\n\n" + table(["action", "what", "needs", "right at the vendor"], rows) if rows else ""
+
+
+def _webhooks(spec: ConnectorSpec) -> str:
+    rows = []
+    for webhook in spec.webhooks or []:
+        proof = webhook.verify.kind + (f" in `{webhook.verify.header}`" if webhook.verify.header else "")
+        stream = webhook.refetch.stream if webhook.refetch else ""
+        rows.append([f"`{webhook.name}`", proof, f"`{stream}`" if stream else "-"])
+    return "## Webhooks\n\n" + table(["webhook", "proves itself by", "reads anew"], rows) if rows else ""
 
 
 def _errors(spec: ConnectorSpec) -> str:
