@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.chaos.promises import TRIALS
 from tests.chaos.stage import Stage
+from tests.chaos.trials import TRIALS
 from tests.cluster import lifecycle
 from tests.cluster.kubectl import kubectl
 

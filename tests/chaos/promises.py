@@ -1,5 +1,5 @@
-"""The faults, one function a promise (the numbers are those of docs/failure-modes.md). Each counts the faults that it
-brought about and what it found broken."""
+"""Faults of the operator and of the API server, one function a promise (the numbers are those of
+docs/failure-modes.md). Each counts the faults that it brought about and what it found broken."""
 
 from __future__ import annotations
 
@@ -7,37 +7,16 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tests.api.operator_process import until
+from tests.chaos.outcome import Outcome
 from tests.chaos.proxy import Faults
 from tests.chaos.stage import Stage, Victim
 from tests.chaos.victim import POINTS
 
 EVERY_MINUTE = 'schedule: {cron: "* * * * *", immediate: false}\n  successfulSyncsHistoryLimit: 100'
 BY_HAND = "successfulSyncsHistoryLimit: 100"
-
-
-@dataclass
-class Outcome:
-    """What a promise came to."""
-
-    promise: int
-    about: str
-    injected: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    def expect(self, holds: bool, what: str) -> None:
-        if not holds:
-            self.violations.append(what)
-
-    def line(self) -> str:
-        return f"PROMISE {self.promise} {self.injected} {len(self.violations)}"
-
-
-Trial = Callable[[Stage, random.Random, int], Outcome]
 
 
 def ticks(stage: Stage, found: Outcome, names: list[str], first: dict[str, str], passed: int) -> None:
@@ -58,7 +37,7 @@ def ticks(stage: Stage, found: Outcome, names: list[str], first: dict[str, str],
 
 def jobs_once(stage: Stage, found: Outcome) -> None:
     """No attempt had two pods, and no Job lives without its SyncJob."""
-    for (uid, attempt), pods in stage.hand.started.items():
+    for (uid, attempt), pods in stage.started().items():
         found.expect(pods == 1, f"attempt {attempt} of {uid} had {pods} pods")
     uids = {one["metadata"]["uid"] for one in stage.listed("syncjobs")}
     for job in stage.cluster.jobs():
@@ -368,16 +347,3 @@ def deletions(stage: Stage, random_: random.Random, size: int) -> Outcome:
     except AssertionError:
         found.violations.append(f"{len(stage.listed('syncjobs'))} SyncJobs, {len(stage.cluster.jobs())} Jobs stay")
     return found
-
-
-TRIALS: dict[int, Trial] = {
-    1: kills,
-    2: downtime,
-    4: ambiguous,
-    5: outages,
-    6: gaps,
-    7: stale,
-    8: takeover,
-    13: restarts,
-    16: deletions,
-}

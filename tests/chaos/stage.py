@@ -3,9 +3,11 @@ plays the kubelet and ends each pod with a result."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,7 +20,10 @@ from typing import Any
 
 from kubernetes import client, config
 from tests.api.operator_process import NOWHERE, Cluster, OperatorProcess, container, until
+from tests.chaos import vendor as vendors
+from tests.chaos.kubelet import Kubelet
 from tests.chaos.proxy import Proxy
+from tests.chaos.vendor import Vendor
 
 from towline.contract import PLAN_ANNOTATION, RunResult
 
@@ -138,6 +143,7 @@ class Stage:
     connector: str = field(init=False)
     clock: Path = field(init=False)
     operators: list[Victim] = field(default_factory=list)
+    kubelets: list[Kubelet] = field(default_factory=list)
 
     def __enter__(self) -> Stage:
         connection = config.new_client_from_config(str(self.kubeconfig))
@@ -160,6 +166,8 @@ class Stage:
         for operator in self.operators:
             operator.stop_if_running()
         self.hand.stop()
+        for kubelet in self.kubelets:
+            kubelet.stop()
         self.proxy.stop()
         self.cluster.remove()
 
@@ -181,6 +189,44 @@ class Stage:
                 f"spec:\n  connectorRef: {{name: {self.connector}}}\n  job: {NOWHERE}\n  {more}\n"
             )
         return names
+
+    def kubelet(self, only: str = "", code: dict[str, tuple[str, tuple[str, ...]]] | None = None) -> Kubelet:
+        """A node that runs connectors, those of Integrations whose name begins with `only`, instead of the hand."""
+        self.hand.stop()
+        name = f"{self.cluster.namespace}-{len(self.kubelets)}"
+        volume = self.folder / f"volume-{self.cluster.namespace}"
+        made = Kubelet(self.kubeconfig, name, self.cluster.namespace, self.folder / name, volume, only, code or {})
+        self.kubelets.append(made)
+        made.start()
+        return made
+
+    def started(self) -> Counter[tuple[str, str]]:
+        """Pods that ran, by the uid of their SyncJob and its attempt."""
+        return sum((one.started for one in self.kubelets), Counter(self.hand.started))
+
+    def accounts(self, vendor: Vendor, names: list[str], more: str = "", token: str = vendors.TOKEN) -> None:
+        """Integrations of a vendor, each with a Secret of its own."""
+        connector = f"vendor-{uuid.uuid5(uuid.NAMESPACE_URL, vendor.url + self.cluster.namespace).hex[:6]}"
+        if connector not in self.cluster.connectors:
+            self.cluster.apply(vendors.CONNECTOR % {"name": connector, "url": vendor.url})
+        for name in names:
+            self.cluster.apply(
+                f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{token: {token}}}\n---\n"
+                f"apiVersion: towline.dev/v1alpha1\nkind: Integration\nmetadata: {{name: {name}}}\n"
+                f"spec:\n  connectorRef: {{name: {connector}}}\n  job: {NOWHERE}\n  config: {{account: {name}}}\n"
+                f"  credentials: {{secretRef: {{name: {name}}}}}\n  {more}\n"
+            )
+
+    def secret(self, name: str, token: str) -> None:
+        """Put another token into the Secret of an Integration."""
+        self.cluster.core.patch_namespaced_secret(name, self.cluster.namespace, {"stringData": {"token": token}})
+
+    def rows(self, name: str) -> list[tuple[str, str]]:
+        """Live rows of an Integration: key and host name."""
+        file = self.folder / f"volume-{self.cluster.namespace}" / self.cluster.namespace / "towline.db"
+        with contextlib.closing(sqlite3.connect(file)) as base:
+            sql = "SELECT source_key, hostname FROM assets WHERE integration = ? AND deleted_time IS NULL ORDER BY 1"
+            return base.execute(sql, (f"{self.cluster.namespace}/{name}",)).fetchall()
 
     def listed(self, plural: str) -> list[dict[str, Any]]:
         place = ("towline.dev", "v1alpha1", self.cluster.namespace, plural)

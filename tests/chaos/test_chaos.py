@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.api.conftest import api, kubectl  # noqa: F401  fixtures: an API server that serves Towline's kinds
-from tests.chaos.promises import TRIALS
 from tests.chaos.stage import Stage
+from tests.chaos.trials import TRIALS
 
 pytestmark = pytest.mark.api
 SEED = int(os.environ.get("TOWLINE_CHAOS_SEED", int(time.time())))
