@@ -86,6 +86,19 @@ def test_the_assessment_names_the_software_and_leaves_out_what_has_no_weakness(t
     assert json.loads(row["ext"])["recommendation"] == "va-_-microsoft-_-edge"
 
 
+def test_the_list_of_the_tenant_names_the_product_of_each_finding(tmp_path: Path) -> None:
+    with defender(tmp_path) as (integration, state):
+        integration.config["vulnerabilities"] = "List"
+        result = integration.sync()
+        first = state.tenant.listed()[0]
+    assert result.reason is Reason.COMPLETED, result.message
+    assert not {"vulnerabilities", "vulnerability-assessment"} & {each.name for each in result.streams}
+    assert integration.count("asset_vulnerabilities") == 36
+    row = integration.one("SELECT * FROM asset_vulnerabilities WHERE source_key = ?", first["id"])
+    assert (row["asset_key"], row["vulnerability_key"]) == (first["machineId"], first["cveId"])
+    assert (row["package"], row["package_version"]) == (first["productName"], first["productVersion"])
+
+
 def test_what_was_mended_and_what_vanished_is_marked_as_deleted(tmp_path: Path) -> None:
     with defender(tmp_path) as (integration, state):
         integration.streams = ["machines", "vulnerabilities"]

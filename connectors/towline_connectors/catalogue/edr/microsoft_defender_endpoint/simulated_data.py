@@ -117,6 +117,23 @@ class Tenant:
             "cveSupportability": "Supported",
         }
 
+    def listed(self) -> list[Row]:
+        """A row for each machine and CVE, with the product."""
+        return [
+            {
+                "id": f"{row['deviceId']}-_-{row['cveId']}-_-{row['softwareVendor']}-_-{row['softwareName']}-_-1.0-_-",
+                "cveId": row["cveId"],
+                "machineId": row["deviceId"],
+                "fixingKbId": None,
+                "productName": row["softwareName"],
+                "productVendor": row["softwareVendor"],
+                "productVersion": row["softwareVersion"],
+                "severity": row["vulnerabilitySeverityLevel"],
+            }
+            for row in self.assessments()
+            if row["cveId"]
+        ]
+
     def assessments(self) -> list[Row]:
         """A row for each machine, software and CVE; each machine also has a program without a known weakness."""
         rows = []

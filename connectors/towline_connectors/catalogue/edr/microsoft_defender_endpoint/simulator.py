@@ -78,6 +78,10 @@ class Defender:
         rows = self.tenant.recommendations()
         return _skipping(request, len(rows), rows.__getitem__)
 
+    async def listed(self, request: web.Request) -> web.Response:
+        rows = self.tenant.listed()
+        return _skipping(request, len(rows), rows.__getitem__)
+
     def exported(self, rows: Callable[[], list[Row]]) -> Callable[[web.Request], Any]:
         """An export of the assessment API: pages that name the next."""
 
@@ -141,6 +145,7 @@ def application(options: Options) -> web.Application:
     app.router.add_get("/api/machines/SoftwareVulnerabilitiesByMachine", state.exported(state.tenant.assessments))
     app.router.add_get("/api/machines/SoftwareInventoryByMachine", state.exported(state.tenant.software))
     app.router.add_get("/api/machines/{machine}/vulnerabilities", state.vulnerabilities)
+    app.router.add_get("/api/vulnerabilities/machinesVulnerabilities", state.listed)
     app.router.add_get("/api/alerts", state.alerts)
     app.router.add_get("/api/indicators", state.indicators)
     app.router.add_get("/api/recommendations", state.recommendations)
