@@ -167,6 +167,68 @@ DETAILS = """\
 """
 
 
+PIECES = """\
+  - name: teams
+    request: {path: /teams}
+    records: "=items"
+    sync: {mode: Full}
+    emit: [{entity: group, key: "=id", fields: {name: "=name"}}]
+  - name: members
+    partitions: [{name: team, kind: Parent, stream: teams, key: "=id"}]
+    request: {path: "/teams/${partition.team}/members"}
+    records: "=items"
+    sync: {mode: Full}
+    emit:
+    - entity: membership
+      key: "=join('/', [partition.team, id])"
+      fields: {group: {ref: group, key: "=partition.team"}}
+"""
+
+
+def test_pieces_are_read_also_where_nobody_recorded_what_they_are_pieces_of(towline: Towline, acme: Path) -> None:
+    (acme / "acme.yaml").write_text(MANIFEST.partition("  - name: users")[0] + PIECES)
+    base = "https://eu7.acme.example/api/teams"
+    recording = har(
+        acme,
+        exchange(f"{base}/t1/members", {"items": [{"id": "ann"}, {"id": "bob"}]}),
+        exchange(f"{base}/t%202/members", {"items": [{"id": "cid"}]}),
+    )
+    arguments = ("connector", "replay", "acme.yaml", "--har", recording, "--config", "tenant=12ab34cd")
+    done = towline(*arguments, "--lenient")
+    assert done.returncode == 0, done.stderr
+    assert [each["source_key"] for each in lines(done.stdout)] == ["t1/ann", "t1/bob", "t 2/cid"]
+    assert "teams    not in the recording" in done.stderr
+    assert towline(*arguments).returncode == 1
+
+
+ANCHORED = """\
+  - name: changes
+    request: {path: /changes, query: {since: "${window.start}"}}
+    records: "=items"
+    paginate: {kind: Offset, offset: at, limit: size, size: 500, total: "header:X-Total", reanchor: true}
+    sync: {mode: Incremental, cursor: "=ts(time)", order: Ascending}
+    emit: [{entity: user, key: "=id", fields: {name: "=id"}}]
+"""
+
+
+def test_pages_that_were_counted_through_are_counted_through(towline: Towline, acme: Path) -> None:
+    """Else each page would begin anew at its last row, and the total of all pages never be reached."""
+    (acme / "acme.yaml").write_text(MANIFEST.partition("  - name: users")[0] + ANCHORED)
+    pages = [[(0, "b"), (1, "c")], [(2, "c"), (3, "d")], [(4, "e")]]
+    exchanges = [
+        exchange(
+            f"https://eu7.acme.example/api/changes?size=2&at={2 * number}",
+            {"items": [{"id": str(key), "time": f"2026-01-01T0{ord(at) - 97}:00:00Z"} for key, at in page]},
+            X_Total="5",
+        )
+        for number, page in enumerate(pages)
+    ]
+    arguments = ("connector", "replay", "acme.yaml", "--har", har(acme, *exchanges), "--config", "tenant=12ab34cd")
+    done = towline(*arguments, "--lenient")
+    assert done.returncode == 0, done.stderr
+    assert [each["source_key"] for each in lines(done.stdout)] == list("01234")
+
+
 def test_ids_alone_are_nothing_of_a_stream_that_asks_for_what_is_behind_them(towline: Towline, acme: Path) -> None:
     (acme / "acme.yaml").write_text(MANIFEST.partition("  - name: users")[0] + DETAILS)
     base = "https://eu7.acme.example/api"

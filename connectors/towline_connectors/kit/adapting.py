@@ -48,6 +48,7 @@ def fitted(manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entr
         stream.pop("budget", None)
         if lenient:
             _as_large_as_recorded(stream, entries)
+            _from_pieces(stream, made["streams"], entries)
     return made
 
 
@@ -167,6 +168,8 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
     size = next((found for entry in recorded if (found := _page_size(paging, entry))), None)
     if size:
         paging["size"] = size
+    if paging.get("reanchor") and _counted_on(paging, recorded):
+        del paging["reanchor"]
     asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
     asked += [(partition, stream.get("request")) for partition in stream.get("partitions") or []]
     for holder, request in asked:
@@ -174,6 +177,25 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
             most = max((_ids(entry) for entry in _recorded(request, entries)), default=0)
             if most:
                 holder["batch"] = most
+
+
+def _from_pieces(stream: Manifest, streams: Sequence[Manifest], entries: Sequence[Entry]) -> None:
+    """Where a stream is read by the records of another one, of which nothing was recorded: its pieces are those that
+    were asked for."""
+    partitions = stream.get("partitions") or []
+    path = str((stream.get("request") or {}).get("path", ""))
+    if len(partitions) != 1 or partitions[0]["kind"] != "Parent":
+        return
+    name = partitions[0]["name"]
+    parent = next((each for each in streams if each["name"] == partitions[0]["stream"]), {})
+    references = [reference for reference in _REFERENCE.findall(path) if "partition." in reference]
+    if references != [f"${{partition.{name}}}"] or _recorded(parent.get("request") or {}, entries):
+        return
+    before, _, after = path.partition("?")[0].partition(references[0])
+    piece = re.compile(pattern("/" + before.lstrip("/")).pattern + "([^/]+)" + pattern(after).pattern + r"\Z")
+    keys = dict.fromkeys(found[1] for entry in entries if (found := piece.search(entry.path)))
+    if keys:
+        stream["partitions"] = [{"name": name, "kind": "List", "values": list(keys)}]
 
 
 def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
@@ -184,8 +206,12 @@ def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if ending.search(entry.path)]
 
 
+def _parameters(entry: Entry) -> dict[Any, Any]:
+    return {**_leaves(_document(entry.sent)), **dict(entry.form), **dict(entry.query)}
+
+
 def _page_size(paging: Manifest, entry: Entry) -> int | None:
-    parameters = {**_leaves(_document(entry.sent)), **dict(entry.form), **dict(entry.query)}
+    parameters = _parameters(entry)
     limit, begin, end = (parameters.get(paging.get(name) or "") for name in ("limit", "offset", "end"))
     try:
         if paging.get("limit"):
@@ -193,6 +219,14 @@ def _page_size(paging: Manifest, entry: Entry) -> int | None:
         return int(end) - int(begin) if begin is not None and end is not None and int(end) > int(begin) else None
     except (TypeError, ValueError):
         return None
+
+
+def _counted_on(paging: Manifest, recorded: Sequence[Entry]) -> bool:
+    """Whether the recording's client counted through the pages, instead of beginning each anew at the last row: then
+    rows need not come in the order that this asks for, and the total is the one of all pages."""
+    return len(recorded) < 2 or any(
+        _parameters(entry).get(paging.get("offset")) not in (None, "0", 0) for entry in recorded
+    )
 
 
 def _ids(entry: Entry) -> int:
