@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client
 from kubernetes.client.rest import ApiException
 from tests.api.client import Api
@@ -238,6 +239,24 @@ def test_a_secret_that_appears_later_is_noticed_and_the_first_sync_starts(cluste
     cluster.wait_sync("acme")
     until("an event", lambda: "Recovered" in [reason for _, reason, _ in cluster.events("acme")])
     assert not cluster.condition("integrations", "acme", "Stalled")
+
+
+def test_what_a_terminal_or_yaml_would_trip_over_is_judged_and_told_in_plain_text(cluster: Cluster, acme: str) -> None:
+    cluster.apply(secret())
+    odd = "\x7f\x85\u2028\x1b[31meu\ufeff"
+    body = yaml.safe_load(integration(acme, more="suspend: false"))
+    body["metadata"]["annotations"] = {"towline.dev/requested-at": odd}
+    body["spec"]["config"] = {odd: "eu"}
+    place = ("towline.dev", "v1alpha1", cluster.namespace, "integrations")
+    cluster.objects.create_namespaced_custom_object(*place, body)
+    message = cluster.wait_reason("integrations", "acme", "InvalidSpec")["message"]
+    assert message.isprintable()
+    assert "eu" in message
+    cluster.patch("integrations", "acme", {"spec": {"config": None}})
+    sync = cluster.wait_sync("acme")
+    cluster.end_pod(sync)
+    cluster.wait_reason("integrations", "acme", "Synced")
+    assert cluster.get("integrations", "acme")["status"]["lastHandledRequestedAt"] == odd
 
 
 def test_a_namespace_has_to_be_open_to_the_connector(cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from towline.api.conditions import Condition, ConditionType, Reason
 from towline.core import times
+from towline.core.results import printable
 
 MAX_MESSAGE = 2048
 
@@ -51,7 +52,8 @@ def settle(
 
 
 def cut(message: str) -> str:
-    """The message, shortened to what a status should hold."""
+    """The message on one line that no terminal acts on, shortened to what a status should hold."""
+    message = printable(message)
     return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
 
 

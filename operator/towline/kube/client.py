@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,8 @@ FIELD_MANAGER = "towline"
 _TRIES = 5
 _MAX_RETRY_AFTER = 30.0
 _PAGE = 500
+# What JSON may hold as it is and YAML may not, or takes for the end of a line: DEL, C1 controls, separators, marks.
+_NOT_YAML = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
 
 
 class Client:
@@ -194,6 +197,8 @@ class Client:
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
         data = orjson.dumps(body) if body is not None else None
+        if data is not None and content_type.endswith("yaml"):
+            data = _NOT_YAML.sub(_escaped, data)
         if verb != "GET":
             if not self.may_write():
                 raise NotLeadingError(action, 0, "this operator does not lead")
@@ -212,6 +217,10 @@ class Client:
                 raise error
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as failure:
             raise UnavailableError(action, 0, type(failure).__name__) from None
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(found[0].decode())
 
 
 def _reason(raw: bytes) -> str:

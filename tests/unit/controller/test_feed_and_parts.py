@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from towline.api.connector import Connector
@@ -104,6 +105,21 @@ async def test_errors_have_types_and_never_the_servers_words(code: int, reason: 
             await client.create(JOBS, "ns", {"metadata": {"name": "x"}})
     assert "secret-body" not in str(caught.value)
     assert str(code) in str(caught.value)
+
+
+async def test_what_yaml_does_not_take_as_it_is_arrives_all_the_same() -> None:
+    """The API server reads the body of an apply as YAML: a message may quote anything that a user wrote."""
+    odd = "DEL \x7f C1 \x80\x85\x9f lines \u2028\u2029 marks \ufeff\ufffe\uffff, and not é € \U0001f600 \ud7ff\ue000"
+    bodies: list[bytes] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.json_response({})
+
+    async with api_server(handler) as client:
+        await client.apply(JOBS, "ns", "x", {"status": {"message": odd}})
+    assert yaml.safe_load(bodies[0]) == {"status": {"message": odd}}
+    assert "é € \U0001f600".encode() in bodies[0]
 
 
 async def test_lists_are_read_in_pages_and_begin_anew_when_pages_expire() -> None:
