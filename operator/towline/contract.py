@@ -24,6 +24,10 @@ DATA_PATH = "/var/lib/towline"  # the volume of the SQLite destination
 TERMINATION_LOG_PATH = "/dev/termination-log"
 MAX_RESULT_BYTES = 3500  # the kubelet cuts a termination message at 4,096 bytes
 POD_UID_ENV = "TOWLINE_POD_UID"
+PROGRESS_TOKEN_PATH = "/run/towline/token/token"  # noqa: S105  a path; proves to the operator which pod speaks
+PROGRESS_AUDIENCE = "towline"  # the API server itself refuses tokens of this audience
+PROGRESS_EVERY = 5.0  # seconds between two reports of a pod
+MAX_REPORT_BYTES = 16_384
 
 REQUESTED_AT = "towline.dev/requested-at"
 FULL_AT = "towline.dev/full-at"
@@ -91,6 +95,29 @@ class Plan(_Wire):
     )
     destination: Destination = Field(default_factory=Destination)
     deadline_seconds: int = 3600
+    progress_url: str = Field(default="", description="where the pod tells how far it is; empty: nowhere")
+
+
+class StreamReport(_Wire):
+    """How far one stream is."""
+
+    name: str = Field(max_length=63)
+    read: int = Field(default=0, ge=0, le=2**53)
+    upserted: int = Field(default=0, ge=0, le=2**53)
+    deleted: int = Field(default=0, ge=0, le=2**53)
+    rejected: int = Field(default=0, ge=0, le=2**53)
+    expected: int | None = Field(default=None, ge=0, le=2**53, description="records that the source announced")
+
+
+class ProgressReport(_Wire):
+    """What a pod tells while it runs, at most every PROGRESS_EVERY seconds. Losing one harms nothing."""
+
+    v: Literal[1] = 1
+    sync_uid: str = Field(max_length=64)
+    attempt: int = Field(ge=1)
+    stream: str = Field(max_length=63, description="the stream that is being read")
+    streams: list[StreamReport] = Field(min_length=1, max_length=50)
+    rate: int = Field(default=0, ge=0, le=2**53, description="records a second since the last report")
 
 
 class StreamResult(_Wire):

@@ -162,6 +162,9 @@ class Metrics:
         self.active = Gauge("towline_sync_active", "SyncJobs that run", registry=registry)
         self.limit = Gauge("towline_sync_limit", "SyncJobs that may run at once", registry=registry)
         self.waiting = Gauge("towline_sync_queued", "SyncJobs that wait for a slot", registry=registry)
+        self.reports = Counter(
+            "towline_progress_reports", "Reports of running pods by the answer's code", ["code"], registry=registry
+        )
         self.probes = Counter(
             "towline_probes", "Health calls by what they found", ["connector", "reason"], registry=registry
         )

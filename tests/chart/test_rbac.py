@@ -104,6 +104,7 @@ CATALOGUE = (
     every("get list watch create patch delete", "connectors", "towline.dev")
     | every("patch", "connectors/status", "towline.dev")
     | every("get", "namespaces")
+    | every("create", "tokenreviews", "authentication.k8s.io")
 )
 
 

@@ -32,7 +32,7 @@ VALUES = {
     "an account of one's own": ["--set=serviceAccount.create=false,serviceAccount.name=towline-operator"],
     "all that can be left out": [
         "--set=crds.install=false,rbac.create=false,rbac.aggregate=false,admissionPolicy.enabled=false,"
-        "metrics.service.enabled=false"
+        "metrics.service.enabled=false,progress.enabled=false"
     ],
     "guards and dashboards": [
         "--set=networkPolicy.enabled=true,podDisruptionBudget.enabled=true,grafanaDashboard.enabled=true",
@@ -137,7 +137,12 @@ def test_the_rules_in_the_release_are_those_of_the_file_with_links_to_runbooks(r
 
 def test_the_monitor_finds_the_metrics_service(render: Render) -> None:
     manifests = render("--set=serviceMonitor.enabled=true,serviceMonitor.labels.release=prometheus")
-    monitor, service = only(manifests, "ServiceMonitor"), only(manifests, "Service")
+    monitor = only(manifests, "ServiceMonitor")
+    (service,) = [
+        each
+        for each in objects(manifests)
+        if each["kind"] == "Service" and each["metadata"]["name"].endswith("-metrics")
+    ]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert [each["port"] for each in monitor["spec"]["endpoints"]] == [service["spec"]["ports"][0]["name"]]

@@ -201,12 +201,29 @@ def test_inside_the_pod_there_is_no_token_no_root_and_nothing_to_write(
     assert not [name for name in seen["environment"] if name.endswith("_SERVICE_HOST") and "KUBERNETES" not in name]
 
 
-def test_the_pod_names_no_account_but_default_and_mounts_no_token(running: dict[str, Any]) -> None:
+def test_a_running_sync_tells_how_far_it_is_and_forgets_it_at_the_end(
+    towline: Towline, namespace: str, running: dict[str, Any]
+) -> None:
+    name = running["metadata"]["labels"]["towline.dev/sync"]
+
+    def told() -> dict[str, Any] | None:
+        found: dict[str, Any] = towline.get(namespace, "syncjob", name)["status"].get("progress") or {}
+        return found if found.get("read") else None
+
+    progress = until(told, 60, lambda: towline.describe(namespace, "slow"))
+    assert progress["stream"] in {each["name"] for each in progress["streams"]}
+    assert progress["updatedTime"]
+    assert towline.result(namespace, "slow", 300)["reason"] == "Completed"
+    assert "progress" not in towline.get(namespace, "syncjob", name)["status"]
+
+
+def test_the_pod_names_no_account_but_default_and_no_token_for_the_api_server(running: dict[str, Any]) -> None:
     spec = running["spec"]
     assert spec["automountServiceAccountToken"] is False
     assert spec.get("serviceAccountName", "default") == "default"
     sources = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", [])]
-    assert not [source for source in sources if "serviceAccountToken" in source]
+    tokens = [source["serviceAccountToken"] for source in sources if "serviceAccountToken" in source]
+    assert [token["audience"] for token in tokens] == ["towline"]
     (container,) = spec["containers"]
     assert [each for each in container["env"] if "value" in each] == []
 

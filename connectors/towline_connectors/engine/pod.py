@@ -13,12 +13,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from towline import contract
 from towline.api.conditions import Reason
 from towline.contract import EXIT_CODES, ExitCode, Plan, RunResult
 from towline_connectors.engine.redact import JsonLines, Redactor
+
+if TYPE_CHECKING:
+    from towline_connectors.engine.report import Reporter
 
 log = logging.getLogger("towline.run")
 
@@ -154,8 +158,12 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.request())
     signal.signal(signal.SIGINT, lambda _number, _frame: stop.request())
     said = [0.0]
+    reporter = _reporter(plan, paths)
 
     def progress(at: Progress) -> None:
+        if reporter is not None and at.stream:
+            counts = {"read": at.read, "upserted": at.upserted, "deleted": at.deleted, "rejected": at.rejected}
+            reporter.update(at.stream, counts)
         if at.note:
             log.info("%s", at.note)
         elif time.monotonic() - said[0] >= PROGRESS_EVERY:
@@ -167,19 +175,33 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
         sink = None if plan.mode == "Check" else open_sink(target)
     except SinkError as error:
         raise Unfit(Reason.CONFIG_INVALID, str(error)) from None
-    return run(
-        plan,
-        credentials,
-        sink,
-        pod_uid=pod_uid,
-        credentials_at="the Secret that spec.credentials.secretRef names",
-        progress=progress,
-        stop=stop,
-        ca_bundle=str(bundle) if bundle.is_file() else None,
-        proxy=proxy.read_text("utf-8").strip() if proxy.is_file() else None,
-        files_root=str(paths.at(contract.REPORTS_PATH)),
-        apart=worthwhile(),
-    )
+    try:
+        return run(
+            plan,
+            credentials,
+            sink,
+            pod_uid=pod_uid,
+            credentials_at="the Secret that spec.credentials.secretRef names",
+            progress=progress,
+            stop=stop,
+            ca_bundle=str(bundle) if bundle.is_file() else None,
+            proxy=proxy.read_text("utf-8").strip() if proxy.is_file() else None,
+            files_root=str(paths.at(contract.REPORTS_PATH)),
+            apart=worthwhile(),
+        )
+    finally:
+        if reporter is not None:
+            reporter.close()
+
+
+def _reporter(plan: Plan, paths: Paths) -> Reporter | None:
+    """Who tells the operator how far the run is; None where nobody is to be told."""
+    token = paths.at(contract.PROGRESS_TOKEN_PATH)
+    if not plan.progress_url or not token.is_file():
+        return None
+    from towline_connectors.engine.report import Reporter
+
+    return Reporter(plan.progress_url, token, plan.sync)
 
 
 def _failed(plan: Plan | None, pod_uid: str, reason: Reason, message: str) -> RunResult:

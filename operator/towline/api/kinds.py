@@ -109,6 +109,8 @@ KINDS: tuple[Kind, ...] = (
             Column("Status", "string", _condition("Succeeded", "reason")),
             Column("Upserted", "integer", ".status.totals.upserted", description="Rows that were new or changed"),
             Column("Started", "date", ".status.startTime"),
+            Column("Reading", "string", ".status.progress.stream", priority=1),
+            Column("Read", "integer", ".status.progress.read", priority=1, description="Records of that stream so far"),
             Column("Attempts", "integer", ".status.attempts", priority=1),
             Column("Message", "string", _condition("Succeeded", "message"), priority=1),
             _AGE,

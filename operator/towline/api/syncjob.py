@@ -54,11 +54,26 @@ class Totals(Model):
     rejected: int | None = Field(default=None, description="Records that did not fit and were put aside.")
 
 
+class StreamProgress(Model):
+    name: str = Field(max_length=63, description="Name of the stream.")
+    read: int | None = Field(default=None, description="Records read.")
+    upserted: int | None = Field(default=None, description="Rows that were new or changed.")
+    deleted: int | None = Field(default=None, description="Rows newly marked as deleted.")
+    rejected: int | None = Field(default=None, description="Records that did not fit and were put aside.")
+    expected: int | None = Field(default=None, description="Records that the source announced.")
+
+
 class Progress(Model):
+    """What the pod tells every few seconds while it runs; gone once the attempt has ended."""
+
     stream: str | None = Field(default=None, max_length=63, description="The stream that is being read.")
     read: int | None = Field(default=None, description="Records read of it.")
     expected: int | None = Field(default=None, description="Records that the source announced.")
+    records_per_second: int | None = Field(default=None, description="How fast records came lately.")
     updated_time: Time | None = Field(default=None, description="When the pod last told.")
+    streams: list[StreamProgress] | None = listmap(
+        "name", max_length=50, description="The streams of this attempt so far, the present one included."
+    )
 
 
 class SyncStreamStatus(Model):

@@ -80,6 +80,10 @@ from towline.cli.errors import CliError
 @click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104  probes come from outside the pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option(
+    "--progress-port", type=click.IntRange(0, 65535), default=0, help="For reports of running syncs; 0: none."
+)
+@click.option("--progress-url", default="", metavar="URL", help="How a sync's pod reaches that port: a Service.")
+@click.option(
     "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
 )
 def operator(
@@ -112,6 +116,8 @@ def operator(
     lease_duration: float,
     host: str,
     port: int,
+    progress_port: int,
+    progress_url: str,
     log_level: str,
 ) -> None:
     """Run the operator until SIGTERM. Each option can be set in the environment as TOWLINE_OPERATOR_…"""
@@ -139,6 +145,7 @@ def operator(
         start_timeout_seconds=start_timeout,
         priority_class=job_priority_class,
         resources=resources or RunSettings().resources,
+        progress_url=progress_url,
     )
     settings = Settings(
         runs=runs,
@@ -153,6 +160,7 @@ def operator(
         requests_per_second=requests_per_second,
         host=host,
         port=port,
+        progress_port=progress_port,
         election=_election(lease_namespace, lease_name, lease_duration) if elect else Election(),
         bundled=bundled,
     )

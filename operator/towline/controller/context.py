@@ -10,6 +10,7 @@ from typing import Any
 
 from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import Connector
+from towline.api.syncjob import Progress
 from towline.controller.cache import Cache, slim
 from towline.controller.probes import Prober
 from towline.controller.queue import Key
@@ -70,6 +71,8 @@ class Context:
     """Namespaces whose volume was seen, and when."""
     queue_told: dict[Key, datetime] = field(default_factory=dict)
     """When the status of a SyncJob that waits for a slot was last given its place."""
+    progress: dict[Key, tuple[int, Progress]] = field(default_factory=dict)
+    """What the pod of a SyncJob's attempt told last."""
     manifests: dict[tuple[str, int], Connector] = field(default_factory=dict)
     """Parsed Connectors by uid and generation."""
     verdicts: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
@@ -122,7 +125,8 @@ def dependents(cache: Cache, kind: str, obj: dict[str, Any], old: dict[str, Any]
             keys += [_key("SyncJob", one) for one in cache.group("SyncJob", namespace, name) if not _finished(one)]
     elif kind == "SyncJob":
         integration = str(obj.get("spec", {}).get("integrationRef", {}).get("name", ""))
-        keys.append(Key("Integration", namespace, integration))
+        if old is None or _told(old) != _told(obj):
+            keys.append(Key("Integration", namespace, integration))
         if old is None or _finished(obj) != _finished(old):  # the next one may start, older failed Jobs may go
             keys += [_key("SyncJob", one) for one in cache.group("SyncJob", namespace, integration)]
     elif kind in ("Job", "Pod"):
@@ -140,6 +144,12 @@ def _essence(obj: dict[str, Any]) -> tuple[object, ...]:
         if one.get("type") == "Ready"
     ]
     return meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"), *ready
+
+
+def _told(sync: dict[str, Any]) -> tuple[object, ...]:
+    """What an Integration wants to know of a SyncJob: how far a run is changes every few seconds and is not of it."""
+    status = {key: value for key, value in (sync.get("status") or {}).items() if key != "progress"}
+    return sync["metadata"]["uid"], sync["metadata"].get("deletionTimestamp"), status
 
 
 async def perform(context: Context, kind: str, obj: dict[str, Any], actions: list[Action]) -> dict[str, Any]:

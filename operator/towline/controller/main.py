@@ -17,6 +17,7 @@ from towline.controller.context import Context
 from towline.controller.feed import SELECTOR, Feed, quiet_logs
 from towline.controller.leader import Elector
 from towline.controller.probes import Probe, Prober
+from towline.controller.progress import Reports
 from towline.controller.queue import Key, WorkQueue
 from towline.controller.reconcilers import hold_slot, reconcile
 from towline.controller.samples import samples
@@ -64,7 +65,11 @@ class Operator:
             settings=settings,
             check=check,
             prober=Prober(
-                client, metrics, probe if settings.probe_seconds else None, self._queue.add, settings.probe_seconds
+                client,
+                metrics,
+                probe if settings.probe_seconds else None,
+                self._queue.add,
+                settings.probe_seconds,
             ),
             clock=clock,
             enqueue=self._queue.add,
@@ -81,7 +86,10 @@ class Operator:
         """Work until `stop` is set."""
         settings = self._settings
         app = server.application(self._dead, self._waiting, self._metrics)
-        runner = await server.serve(app, settings.host, settings.port)
+        runners = [await server.serve(app, settings.host, settings.port)]
+        if settings.progress_port:
+            reports = Reports(self.context, lambda: self._leads and self._working).application()
+            runners.append(await server.serve(reports, settings.host, settings.progress_port))
         self._stand_for_election(access)
         try:
             async with asyncio.TaskGroup() as group:
@@ -98,7 +106,8 @@ class Operator:
                 await asyncio.to_thread(self._end_threads)
                 heartbeat.cancel()
         finally:
-            await runner.cleanup()
+            for runner in runners:
+                await runner.cleanup()
 
     def _stand_for_election(self, access: Access) -> None:
         if not self._settings.election.identity:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from towline.api.conditions import ConditionType, Reason
 from towline.api.explain import explain
 from towline.api.integration import Integration
-from towline.api.syncjob import SyncJob
+from towline.api.syncjob import Progress, SyncJob
 from towline.controller.cache import slim
 from towline.controller.context import Context, JobRefusedError, perform, poisoned, refusal
 from towline.controller.queue import Key
@@ -174,7 +174,14 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
         slot=context.slots.holds(key),
         place=_place(context, key),
         keep_failed_job=history.newest_failed(runs) == key.name,
+        progress=_progress(context, key, sync),
     )
+
+
+def _progress(context: Context, key: Key, sync: SyncJob) -> Progress | None:
+    """What the pod told, once: the status keeps it from then on."""
+    attempt, told = context.progress.pop(key, (0, None))
+    return told if sync.status and attempt == sync.status.attempts else None
 
 
 def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:
@@ -276,6 +283,7 @@ def _request(context: Context, key: Key, sync: SyncJob) -> Request:
 def _give_back(context: Context, key: Key) -> None:
     context.slots.release(key)
     context.queue_told.pop(key, None)
+    context.progress.pop(key, None)
     _wake_next(context)
 
 

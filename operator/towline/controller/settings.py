@@ -28,6 +28,8 @@ class Settings:
     requests_per_second: float = 50.0
     host: str = "0.0.0.0"  # noqa: S104  the probes and Prometheus come from outside the pod
     port: int = 8080
+    progress_port: int = 0
+    """Where pods tell how far they are; 0: nowhere."""
     election: Election = field(default_factory=Election)
     bundled: bool = True
     """Apply the Connectors that come with Towline."""

@@ -39,6 +39,8 @@ class RunSettings:
     """How long a pod may wait for its image or its volume."""
     priority_class: str = ""
 
+    progress_url: str = ""
+    """Where pods tell how far they are: the operator's Service. Empty: nowhere."""
 
 @dataclass(frozen=True)
 class SecretFacts:

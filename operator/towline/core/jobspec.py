@@ -17,6 +17,8 @@ from towline.contract import (
     PLAN_ANNOTATION,
     PLAN_PATH,
     POD_UID_ENV,
+    PROGRESS_AUDIENCE,
+    PROGRESS_TOKEN_PATH,
     PROXY_PATH,
     REPORTS_PATH,
     ExitCode,
@@ -30,6 +32,7 @@ CONTAINER = "connector"
 REPORTS_CLAIM = "towline-reports"  # names of claims with reports begin so: their owner's consent
 GRACE_SECONDS = 60
 UNREACHABLE_SECONDS = 30
+_TOKEN_SECONDS = 3600  # the kubelet renews it in time
 _USER = 65532
 _READABLE = 0o440
 
@@ -214,6 +217,9 @@ def _volumes(
         mount("proxy", str(PurePosixPath(PROXY_PATH).parent), _secret(spec.proxy_secret_ref.name, items))
     if reports := _reports_claim(view):
         mount("reports", REPORTS_PATH, {"persistentVolumeClaim": {"claimName": reports, "readOnly": True}})
+    if settings.progress_url:
+        token = PurePosixPath(PROGRESS_TOKEN_PATH)
+        mount("token", str(token.parent), _token(token.name))
     mount("tmp", "/tmp", {"emptyDir": {}}, read_only=False)  # noqa: S108  the pod's own folder
     return volumes, mounts
 
@@ -227,6 +233,12 @@ def _reports_claim(view: View) -> str:
     name = str(view.config.get(option.group(1)) or "") if option else files.volume
     # An Integration's author need not be somebody who may read every volume of the namespace.
     return name if name.startswith(REPORTS_CLAIM) else ""
+
+
+def _token(path: str) -> dict[str, Any]:
+    """A proof of which pod speaks, for the operator alone: the API server does not take a token of this audience."""
+    source = {"audience": PROGRESS_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": path}
+    return {"projected": {"defaultMode": _READABLE, "sources": [{"serviceAccountToken": source}]}}
 
 
 def _secret(name: str, items: tuple[tuple[str, str], ...]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def build_plan(sync: SyncJob, attempt: int, integration: Integration, view: View
         else Destination(kind="SQLite", path=f"{DATA_PATH}/{DATABASE}"),
         deadline_seconds=deadline_seconds(integration, view.connector, settings),
     )
+        progress_url=settings.progress_url,
     size = len(plan.model_dump_json())
     if size > MAX_PLAN_BYTES:
         raise PlanTooLargeError(

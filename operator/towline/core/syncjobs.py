@@ -9,7 +9,7 @@ from typing import Any
 
 from towline.api.conditions import Reason
 from towline.api.integration import Integration
-from towline.api.syncjob import SyncJob, SyncJobStatus, Totals
+from towline.api.syncjob import Progress, SyncJob, SyncJobStatus, Totals
 from towline.core import attempts, jobspec, syncstatus, times
 from towline.core.actions import (
     Action,
@@ -60,6 +60,8 @@ class SyncSnapshot:
     """Where it stands in the queue for a slot; None where that was told a moment ago."""
     keep_failed_job: bool = True
     """Whether this is the newest failed run of its Integration."""
+    progress: Progress | None = None
+    """What the pod of the present attempt told last; None if it told nothing lately."""
 
 
 def reconcile_sync(s: SyncSnapshot, now: datetime, settings: RunSettings) -> Decision:
@@ -138,6 +140,7 @@ def _launch(
         "attempts": attempt,
         "next_attempt_time": None,
         "queue_position": None,
+        "progress": None,
         "job_ref": {"name": job["metadata"]["name"]},
         "image": jobspec.image_of(view.connector, settings)[0],
         "start_time": status.start_time or times.text(now),
@@ -166,7 +169,8 @@ def _observe(
     )
     if isinstance(seen, Waiting):
         prefix = f"attempt {attempt}: " if attempt > 1 else ""
-        written = syncstatus.under_way(s.sync, seen.reason, f"{prefix}{seen.message}", now)
+        told = {"progress": s.progress} if s.progress else {}
+        written = syncstatus.under_way(s.sync, seen.reason, f"{prefix}{seen.message}", now, told)
         # A Job that a queue of the cluster holds back needs no slot of Towline's: that queue decides.
         slot = Slot.RELEASE if seen.reason is Reason.QUEUED else Slot.HOLD
         return Decision([PatchStatus(written), *_old_jobs(s, status)], seen.look_again, slot)
@@ -193,7 +197,7 @@ def _observe(
         if seen.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED, Kind.DISRUPTED) and attempt > 1:
             text = f"{sentence(text)}. Given up after {attempt} attempts"
         return _end(s, False, seen.reason, text, now, changes, counted)
-    changes["next_attempt_time"] = times.text(again)
+    changes |= {"next_attempt_time": times.text(again), "progress": None}
     moment = "now" if again <= now else f"at {times.clock(again)}"
     counting = f"attempt {attempt} did not count" if seen.kind is Kind.DISRUPTED else f"failure {failures} of {limit}"
     text = f"{sentence(seen.message)}. Tries again {moment} ({counting})"

@@ -22,6 +22,13 @@ class Bucket:
         if delay := self.reserve():
             await asyncio.sleep(delay)
 
+    def try_take(self) -> bool:
+        """Take a token if one is there now."""
+        if self.reserve() == 0.0:
+            return True
+        self._tokens += 1
+        return False
+
     def reserve(self) -> float:
         """Take a token, perhaps one of the future; seconds until it is there."""
         now = self._clock()

@@ -107,7 +107,10 @@ def test_a_change_wakes_those_who_depend_on_it_and_no_others() -> None:
     own = Key("Integration", "ns", "i")
     assert dependents(cache, "Integration", intg, intg) == [own]
     assert dependents(cache, "Integration", intg, None) == [own, Key("SyncJob", "ns", "running")]
-    assert own in dependents(cache, "SyncJob", running, running)
+    queued = {**running, "status": {"queuePosition": 3}}
+    reading = {**running, "status": {"progress": {"read": 5}}}
+    assert own in dependents(cache, "SyncJob", queued, running)
+    assert own not in dependents(cache, "SyncJob", reading, running), "how far it is concerns nobody else"
     connector = {"metadata": {"name": "c", "uid": "c", "generation": 1}, "status": {"users": 1}}
     counted = {**connector, "status": {"users": 2}}
     assert dependents(cache, "Connector", counted, connector) == [Key("Connector", "", "c")]
