@@ -30,6 +30,7 @@ PROGRESS_EVERY = 5.0  # seconds between two reports of a pod
 MAX_REPORT_BYTES = 16_384
 
 REQUESTED_AT = "towline.dev/requested-at"
+REQUESTED_BY = "towline.dev/requested-by"
 FULL_AT = "towline.dev/full-at"
 ALLOWED_HOSTS = "towline.dev/allowed-hosts"
 EXPIRES_AT = "towline.dev/expires-at"
@@ -52,6 +53,40 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+ActivityKind = Literal["Run", "Push", "Check", "Change"]
+MAX_SEEN = 40  # records that one plan hands to a run
+
+
+class Activity(_Wire):
+    """One record of what happened, as docs/decisions/0021 tells. The same record always has the same id."""
+
+    id: str = Field(max_length=200)
+    kind: ActivityKind
+    time: str = Field(description="ISO 8601: when it happened, of what lasts when it began")
+    finished: str | None = None
+    object: str = Field(max_length=320, description="Kind/name of what it is about")
+    trigger: str = Field(default="", max_length=64, description="Schedule, Manual, SpecChange …")
+    actor: str = Field(default="", max_length=256, description="who asked for it or changed it, as far as known")
+    outcome: str = Field(default="", max_length=64, description="a reason as in conditions")
+    message: str = Field(default="", max_length=600)
+    records: int | None = Field(default=None, ge=0)
+    calls: int | None = Field(default=None, ge=0)
+    bytes: int | None = Field(default=None, ge=0, description="received from the system, before inflating")
+    correlation: str = Field(
+        default="", max_length=128, description="uid of the object, /attempt or /version"
+    )
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Origin(_Wire):
+    """Why a run was started, and what happened before it that no run has recorded yet."""
+
+    trigger: str = Field(default="Manual", max_length=64)
+    actor: str = Field(default="", max_length=256)
+    keep_days: int = Field(default=90, ge=1, description="how long records of activity are kept")
+    seen: list[Activity] = Field(default_factory=list, max_length=MAX_SEEN)
+
+
 class SyncIdentity(_Wire):
     """Which attempt this is. The fence of the destination: (uid, attempt, pod uid)."""
 
@@ -60,6 +95,7 @@ class SyncIdentity(_Wire):
     namespace: str
     attempt: int = Field(ge=1)
     created: str = Field(description="ISO 8601; a newer SyncJob of the same integration wins the fence")
+    origin: Origin = Field(default_factory=Origin)
 
 
 class StreamPlan(_Wire):
@@ -152,6 +188,7 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.PERMISSION_DENIED: ExitCode.CREDENTIALS,
     Reason.CONFIG_INVALID: ExitCode.CONFIG,
     Reason.KEY_MISSING: ExitCode.CONFIG,
+    received: int = Field(default=0, ge=0, exclude=True, description="bytes from the system; stays in the pod")
     Reason.HOST_NOT_ALLOWED: ExitCode.CONFIG,
     Reason.INVALID_MANIFEST: ExitCode.USAGE,
     Reason.SCHEMA_MISMATCH: ExitCode.SCHEMA,

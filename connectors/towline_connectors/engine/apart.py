@@ -119,7 +119,7 @@ class SessionApart:
         return Written(*self._apart.call("finish_scan", stream, entities, scan_id, _fields(state), max_delete_percent))
 
     def finish(self, result: RunResult) -> None:
-        self._apart.call("finish", result.model_dump(mode="json"))
+        self._apart.call("finish", result.model_dump(mode="json"), result.received)
 
     def close(self) -> None:
         with suppress(SinkError):
@@ -239,7 +239,7 @@ def _perform(session: Session, name: str, arguments: tuple[Any, ...]) -> Any:
     if name == "states":
         return {stream: _fields(state) for stream, state in session.states().items()}
     if name == "finish":
-        session.finish(RunResult.model_validate(arguments[0]))
+        session.finish(RunResult.model_validate({**arguments[0], "received": arguments[1]}))
         return None
     session.close()
     return None

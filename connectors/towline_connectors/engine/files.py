@@ -99,6 +99,11 @@ class FileSource:
         """Answers of the URL by class."""
         return dict(self._caller.client.counts) if self._caller else {}
 
+    @property
+    def received(self) -> int:
+        """Bytes that came from the URL."""
+        return self._caller.client.received if self._caller else 0
+
     async def check(self) -> None:
         if self._caller is not None:
             await self._fetch(self._caller)

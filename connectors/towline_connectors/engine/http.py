@@ -116,6 +116,7 @@ class Client:
     async def send(self, request: HttpRequest, *, redirects: bool = True) -> HttpAnswer:
         """One exchange. Raises Unreachable, HostNotAllowed, ConfigInvalid, SchemaMismatch."""
         async with self.stream(request, redirects=redirects) as answer:
+        self.received = 0  # bytes of answers as they came, before inflating
             parts = [piece async for piece in answer.chunks(self.max_body)]
             body = b"".join(parts) if len(parts) != 1 else parts[0]
             return HttpAnswer(answer.status, answer.headers, body, answer.url, answer.cookies)
@@ -193,7 +194,7 @@ class Client:
             self.counts["429" if response.status_code == 429 else f"{response.status_code // 100}xx"] += 1
 
             async def chunks(limit: int) -> AsyncIterator[bytes]:
-                pieces = _inflated(response, host, limit)
+                pieces = _inflated(response, host, limit, self._receive)
                 deadline = asyncio.get_running_loop().time() + longest
                 while True:
                     with self._told(request, host), clock.at_work():
@@ -214,6 +215,9 @@ class Client:
         if client is None:
             timeout = httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
             client = httpx.AsyncClient(
+    def _receive(self, size: int) -> None:
+        self.received += size
+
                 verify=self._tls() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
                 timeout=timeout,
                 trust_env=False,
@@ -286,7 +290,9 @@ def _cookies(response: httpx.Response) -> dict[str, str]:
     return found
 
 
-async def _inflated(response: httpx.Response, host: str, limit: int) -> AsyncIterator[bytes]:
+async def _inflated(
+    response: httpx.Response, host: str, limit: int, receive: Callable[[int], None]
+) -> AsyncIterator[bytes]:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     inflater = None
     if encoding in ("gzip", "x-gzip"):
@@ -311,6 +317,7 @@ async def _inflated(response: httpx.Response, host: str, limit: int) -> AsyncIte
 
 
 def _inflate(inflater: zlib._Decompress, chunk: bytes, host: str) -> Iterator[bytes]:
+        receive(len(chunk))
     """What a chunk inflates to, a bounded piece at a time: a bomb is noticed before it fills the memory."""
     while chunk and not inflater.eof:
         try:

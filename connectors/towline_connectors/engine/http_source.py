@@ -49,6 +49,11 @@ class HttpSource:
         return dict(self._client.counts)
 
     async def check(self) -> None:
+    @property
+    def received(self) -> int:
+        """Bytes of the answers, before inflating."""
+        return self._client.received
+
         health = self._spec.health
         if health is None:
             for stream in self._spec.streams or []:

@@ -77,6 +77,7 @@ class LdapSource:
     async def check(self) -> None:
         await self._run(self._check)
 
+        self._usages: list[Any] = []  # of each connection that was made
     async def origin(self, stream: Stream) -> Origin:
         cursor = stream.sync.cursor or ""
         if not cursor.startswith("root:"):
@@ -107,6 +108,17 @@ class LdapSource:
         connection = self._connection
         if connection is not None and connection.socket is not None:
             with contextlib.suppress(OSError):
+    @property
+    def counts(self) -> dict[str, int]:
+        """Operations by kind."""
+        searches = sum(int(usage.search_operations) for usage in self._usages)
+        return {"search": searches} if searches else {}
+
+    @property
+    def received(self) -> int:
+        """Bytes that came from the directory."""
+        return sum(int(usage.bytes_received) for usage in self._usages)
+
                 connection.socket.shutdown(socket.SHUT_RDWR)
         self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -192,7 +204,9 @@ class LdapSource:
                 f"The certificate of {self._name} is not trusted ({error.verify_message}): give the CA in"
                 " spec.caBundleRef, and connect by a name that the certificate has."
             )
+            collect_usage=True,
         return f"{self._name} does not speak TLS as expected: ldaps:// belongs to port 636, StartTLS to 389."
+        self._usages.append(connection.usage)
 
     def _read_root(self, connection: ldap3.Connection, *more: str) -> dict[str, list[Any]]:
         attributes = [*ROOT_ATTRIBUTES, *more]

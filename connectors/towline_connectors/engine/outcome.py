@@ -38,6 +38,7 @@ class Ended:
     failure: EngineError | None = None
     notes: list[str] = field(default_factory=list)
     http: dict[str, int] = field(default_factory=dict)
+    received: int = 0
 
     def fail(self, error: EngineError) -> None:
         self.failure = self.failure or error
@@ -72,6 +73,7 @@ def result_of(plan: Plan, pod_uid: str, ended: Ended) -> RunResult:
         retry_after_seconds=retry,
         streams=[StreamResult(**asdict(stream)) for stream in ended.streams[:50]],
         http=dict(sorted(ended.http.items())[:16]),
+        received=ended.received,
     )
 
 

@@ -189,6 +189,7 @@ class _Runner:
             spec=compiled.spec,
             text=lambda template: interpolate.fill(template, scope),
             value=lambda value: interpolate.evaluate(value, scope),
+            ended.received = getattr(source, "received", 0)
             allowed_hosts=tuple(self.plan.allowed_hosts),
             ca_bundle=self.ca_bundle,
             proxy=self.proxy,

@@ -76,7 +76,7 @@ class PostgresqlStore:
 
     def prepare(self, now: str) -> None:
         wanted = [schema.create_table(table, "postgresql") for table in schema.tables()]
-        wanted += [view.sql("postgresql") for view in views.all_views()]
+        wanted += [*(view.sql("postgresql") for view in views.all_views()), *schema.guards("postgresql")]
         mark = schema.fingerprint(wanted)
         with self.transaction():
             if self._is_laid_out(mark):
@@ -106,6 +106,8 @@ class PostgresqlStore:
                 self._run(sql)
             for sql in schema.create_indexes(table):
                 self._run(sql)
+        for sql in schema.guards("postgresql"):
+            self._run(sql)
         self._make_views()
         self.execute("INSERT INTO towline_schema VALUES (?, ?, ?)", (mark, schema.FORMAT, now))
 

@@ -180,6 +180,33 @@ _OWN: Final = (
         (),
         indexes=(("integration", "stream", "id"),),
     ),
+    # What happened, for whom it may concern: written once, see sinks.activity.
+    Table(
+        "towline_activity",
+        (
+            ("id", "text"),
+            ("kind", "text"),
+            ("time", "time"),
+            ("finished_time", "time"),
+            ("integration", "text"),
+            ("connector", "text"),
+            ("object", "text"),
+            ("trigger", "text"),
+            ("actor", "text"),
+            ("outcome", "text"),
+            ("message", "text"),
+            ("records", "integer"),
+            ("calls", "integer"),
+            ("bytes", "integer"),
+            ("correlation", "text"),
+            ("detail", "json"),
+            ("recorded_time", "time"),
+            ("keep_until", "time"),
+        ),
+        ("integration", "id"),
+        required=frozenset({"kind", "time", "object", "recorded_time", "keep_until"}),
+        indexes=(("integration", "time"), ("keep_until",)),
+    ),
     # Beside the assets, and never in them: see sinks.correlation.
     Table(
         "asset_links",
@@ -251,6 +278,36 @@ def upsert(table: str, columns: tuple[str, ...]) -> str:
         f"INSERT INTO {quote(table)} ({', '.join(map(quote, columns))}) VALUES ({', '.join('?' * len(columns))})"
         f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {sets}"
     )
+
+
+def guards(dialect: Dialect) -> list[str]:
+    """What makes towline_activity a record: nobody changes a row, and nobody deletes one before its time.
+
+    Each statement may be run again."""
+    table = "towline_activity"
+    changed = "towline_activity is a record: its rows are never changed"
+    kept = "towline_activity is a record: its rows stay until their keep_until"
+    if dialect == "sqlite":
+        now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+        return [
+            f"CREATE TRIGGER IF NOT EXISTS {table}_unchanged BEFORE UPDATE ON {table}"
+            f" BEGIN SELECT RAISE(ABORT, {literal(changed)}); END",
+            f"CREATE TRIGGER IF NOT EXISTS {table}_kept BEFORE DELETE ON {table} WHEN old.keep_until > {now}"
+            f" BEGIN SELECT RAISE(ABORT, {literal(kept)}); END",
+        ]
+    body = (
+        "BEGIN IF TG_OP = 'DELETE' THEN IF OLD.keep_until <= clock_timestamp() THEN RETURN OLD; END IF;"
+        f" RAISE EXCEPTION {literal(kept)}; END IF;"
+        f" IF TG_OP = 'TRUNCATE' THEN RAISE EXCEPTION {literal(kept)}; END IF;"
+        f" RAISE EXCEPTION {literal(changed)}; END"
+    )
+    return [
+        f"CREATE OR REPLACE FUNCTION {table}_guard() RETURNS trigger LANGUAGE plpgsql AS $guard${body}$guard$",
+        f"DROP TRIGGER IF EXISTS {table}_rows ON {table}",
+        f"CREATE TRIGGER {table}_rows BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_guard()",
+        f"DROP TRIGGER IF EXISTS {table}_whole ON {table}",
+        f"CREATE TRIGGER {table}_whole BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {table}_guard()",
+    ]
 
 
 def fingerprint(statements: Iterable[str]) -> str:

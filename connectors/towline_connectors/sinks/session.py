@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from towline.contract import RunResult, SyncIdentity
 from towline_connectors.entities import Entity, get
-from towline_connectors.sinks import correlation, records
+from towline_connectors.sinks import activity, correlation, records
 from towline_connectors.sinks.base import Batch, DeleteGuard, Replacement, SinkError, StreamState, Written
 from towline_connectors.sinks.changes import RAW, Row, latest, sort_rows, storable
 from towline_connectors.sinks.claims import Claim, claim
@@ -38,6 +38,8 @@ class SqlSession:
         self._new: dict[str, bool] = {}  # entity: whether its next rows are probably not there yet
         self._assets_changed = False
 
+    _log: activity.Log
+
     @classmethod
     def open(
         cls, store: Store, integration: str, connector: str, sync: SyncIdentity, pod_uid: str, now: str
@@ -45,6 +47,7 @@ class SqlSession:
         """Make the tables, claim the integration, note the start of the run."""
         store.prepare(now)
         session = cls(store, integration, claim(sync, pod_uid, secrets.token_hex(8)), now)
+        session._log = activity.Log(store, integration, connector, sync, now)
         session._certainly(lambda: session._take(connector))
         return session
 
@@ -105,6 +108,7 @@ class SqlSession:
             records.take_claim(self._store, self._integration, self._claim, self._now)
             records.forget_batches(self._store, self._integration)
             records.start_run(self._store, self._integration, connector, self._claim, self._now)
+            self._log.begin()
 
     def _states(self) -> dict[str, StreamState]:
         with self._store.transaction():
@@ -113,6 +117,7 @@ class SqlSession:
     def _finish(self, result: RunResult) -> None:
         with self._store.transaction():
             records.finish_run(self._store, self._claim, result)
+            self._log.end(result)
 
     def _commit(self, batch: Batch) -> Written:
         store, integration, token = self._store, self._integration, self._claim.token

@@ -82,7 +82,7 @@ class SqliteStore:
 
     def prepare(self, now: str) -> None:
         wanted = [schema.create_table(table, "sqlite") for table in schema.tables()]
-        wanted += [view.sql("sqlite") for view in views.all_views()]
+        wanted += [*(view.sql("sqlite") for view in views.all_views()), *schema.guards("sqlite")]
         mark = schema.fingerprint(wanted)
         with self._errors():
             if self._is_laid_out(mark):
@@ -109,6 +109,8 @@ class SqliteStore:
                 self._db.execute(sql)
             for sql in schema.create_indexes(table):
                 self._db.execute(sql)
+        for sql in schema.guards("sqlite"):
+            self._db.execute(sql)
         for view in views.all_views():
             self._db.execute(f"DROP VIEW IF EXISTS {quote(view.name)}")
             self._db.execute(view.sql("sqlite"))

@@ -14,14 +14,15 @@ from towline_connectors.sinks.schema import Table, quote
 from towline_connectors.sinks.sqlite import SqliteStore
 
 REJECTED: Final = "towline_rejected"
+ACTIVITY: Final = "towline_activity"
 KEPT_RUNS: Final = 100  # newest run records in a head
-# Whose rows stand in the head itself; rejected records have parts like an entity's.
+# Whose rows stand in the head itself; rejected records and activity have parts like an entity's.
 _IN_HEAD: Final = ("towline_claims", "towline_checkpoints", "towline_batches", "towline_runs")
 
 
 def lake_tables() -> dict[str, Table]:
     """Those with parts."""
-    found = {table.name: table for table in schema.tables() if table.name == REJECTED}
+    found = {table.name: table for table in schema.tables() if table.name in (REJECTED, ACTIVITY)}
     return found | {entity.table: schema.entity_table(entity) for entity in REGISTRY.values()}
 
 
