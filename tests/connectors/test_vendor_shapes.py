@@ -230,3 +230,33 @@ def test_machines_without_a_device_type_are_told_by_their_platform(tmp_path: Pat
     asked = "https://api.securitycenter.microsoft.com/api/machines"
     found = replayed(tmp_path, "microsoft-defender-endpoint", ["machines"], exchange("GET", asked, answer))
     assert [row["type_id"] for row in rows(found["machines"], "asset")] == [2, 1, 2, 0, 0]
+
+
+# -- Security Hub
+
+
+def test_a_finding_with_several_cvss_versions_and_a_container_image_is_read(tmp_path: Path) -> None:
+    weakness = {
+        "Id": "CVE-2026-7",
+        "Cvss": [{"Version": "V2", "BaseScore": 4.7}, {"Version": "3.1", "BaseScore": 9.1, "BaseVector": "CVSS:3.1/x"}],
+        "FixAvailable": "NO",
+        "ExploitAvailable": None,
+        "VulnerablePackages": [{"Name": "openssl", "Version": "1.0", "FixedInVersion": None}],
+    }
+    finding = {
+        "Id": "arn:aws:inspector2:eu-west-1:111122223333:finding/f1", "ProductArn": "p", "Title": "t",
+        "RecordState": "ACTIVE", "Workflow": {"Status": "NEW"}, "Severity": {"Label": "HIGH", "Normalized": 70},
+        "Resources": [{"Type": "AwsEcrContainerImage", "Id": "arn:aws:ecr:x/y", "Tags": None}],
+        "UpdatedAt": "2026-01-01T00:00:00.000Z", "Vulnerabilities": [weakness], "Compliance": None,
+    }  # fmt: skip
+    answer = {"Findings": [finding, {**finding, "Id": "plain", "Vulnerabilities": None, "Resources": []}]}
+    asked = "https://securityhub.eu-west-1.amazonaws.com/findings"
+    found = replayed(tmp_path, "aws-security-hub", ["findings"], exchange("POST", asked, answer, {"MaxResults": 5}))
+    assert [row["source_key"] for row in rows(found["findings"], "finding")] == [finding["Id"], "p plain"]
+    assert rows(found["findings"], "asset") == []
+    [known] = rows(found["findings"], "vulnerability")
+    assert (known["cvss_score"], known["cvss_vector"]) == (9.1, "CVSS:3.1/x")
+    assert (known["cvss2_score"], known["cvss3_score"], known["cvss4_score"]) == (4.7, 9.1, None)
+    assert (known["is_fix_available"], known["is_exploit_available"]) == (False, None)
+    [place] = rows(found["findings"], "asset_vulnerability")
+    assert (place["asset_key"], place["package"], place["status_id"]) == (None, "openssl", 1)
