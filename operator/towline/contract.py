@@ -117,6 +117,14 @@ class Destination(_Wire):
     path: str | None = Field(default=None, description="SQLite file")
 
 
+class Egress(_Wire):
+    """Where an installation lets syncs connect to, beside public addresses. Administrators decide, never an author.
+    Entries are CIDRs, perhaps with a port: 10.0.0.0/8, 10.1.2.3/32:636, [fd00::/8]:443."""
+
+    allow: list[str] = Field(default_factory=list, max_length=256)
+    deny: list[str] = Field(default_factory=list, max_length=256)
+
+
 class Plan(_Wire):
     v: Literal[1] = 1
     sync: SyncIdentity
@@ -129,6 +137,7 @@ class Plan(_Wire):
     allowed_hosts: list[str] = Field(
         default_factory=list, description="hosts that credentials may go to; *.example.com matches below"
     )
+    egress: Egress | None = Field(default=None, description="None: a person's own machine, which may reach itself")
     destination: Destination = Field(default_factory=Destination)
     deadline_seconds: int = 3600
     progress_url: str = Field(default="", description="where the pod tells how far it is; empty: nowhere")
@@ -179,6 +188,7 @@ class RunResult(_Wire):
     retry_after_seconds: int | None = Field(default=None, ge=0, le=86400)
     streams: list[StreamResult] = Field(default_factory=list, max_length=50)
     http: dict[str, int] = Field(default_factory=dict, max_length=16, description="requests by class: 2xx, 429 …")
+    received: int = Field(default=0, ge=0, exclude=True, description="bytes from the system; stays in the pod")
 
 
 EXIT_CODES: dict[Reason, ExitCode] = {
@@ -188,8 +198,8 @@ EXIT_CODES: dict[Reason, ExitCode] = {
     Reason.PERMISSION_DENIED: ExitCode.CREDENTIALS,
     Reason.CONFIG_INVALID: ExitCode.CONFIG,
     Reason.KEY_MISSING: ExitCode.CONFIG,
-    received: int = Field(default=0, ge=0, exclude=True, description="bytes from the system; stays in the pod")
     Reason.HOST_NOT_ALLOWED: ExitCode.CONFIG,
+    Reason.ADDRESS_NOT_ALLOWED: ExitCode.CONFIG,
     Reason.INVALID_MANIFEST: ExitCode.USAGE,
     Reason.SCHEMA_MISMATCH: ExitCode.SCHEMA,
     Reason.CONNECTOR_BUG: ExitCode.BUG,

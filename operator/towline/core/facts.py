@@ -8,6 +8,7 @@ from typing import Any
 
 from towline.api.connector import Connector
 from towline.api.integration import Integration
+from towline.contract import Egress
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "towline"
@@ -38,9 +39,11 @@ class RunSettings:
     start_timeout_seconds: int = 300
     """How long a pod may wait for its image or its volume."""
     priority_class: str = ""
-
+    egress: Egress | None = None
+    """Which addresses syncs and probes may connect to; None where no administrator decides: a person's machine."""
     progress_url: str = ""
     """Where pods tell how far they are: the operator's Service. Empty: nowhere."""
+
 
 @dataclass(frozen=True)
 class SecretFacts:

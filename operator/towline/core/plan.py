@@ -37,12 +37,13 @@ def build_plan(sync: SyncJob, attempt: int, integration: Integration, view: View
         connector=str(view.connector.metadata["name"]),
         manifest=view.connector.spec.wire(),
         allowed_hosts=list(view.allowed_hosts),
+        egress=settings.egress,
         destination=Destination(kind="Secret")
         if view.destination_secret
         else Destination(kind="SQLite", path=f"{DATA_PATH}/{DATABASE}"),
         deadline_seconds=deadline_seconds(integration, view.connector, settings),
-    )
         progress_url=settings.progress_url,
+    )
     size = len(plan.model_dump_json())
     if size > MAX_PLAN_BYTES:
         raise PlanTooLargeError(
