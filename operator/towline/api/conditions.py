@@ -57,6 +57,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     KEY_MISSING = "KeyMissing"
     HOST_NOT_ALLOWED = "HostNotAllowed"
+    ADDRESS_NOT_ALLOWED = "AddressNotAllowed"
     CREDENTIALS_REJECTED = "CredentialsRejected"
     POLICY_VIOLATION = "PolicyViolation"
     # Connector Ready

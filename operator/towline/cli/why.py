@@ -20,6 +20,7 @@ CURES = {
     "KeyMissing": "kubectl -n {n} edit secret {s}   (keys: {p} explain {c})",
     "CredentialsRejected": "kubectl -n {n} edit secret {s}   Towline notices and tries by itself.",
     "HostNotAllowed": "kubectl -n {n} annotate secret {s} towline.dev/allowed-hosts=HOST --overwrite",
+    "AddressNotAllowed": "An administrator opens it: egress.allow in the chart's values; then: {p} sync {i} -n {n}",
     "ConnectorNotFound": "kubectl get connectors.towline.dev",
     "ConnectorInvalid": "kubectl describe connectors.towline.dev {c}",
     "InvalidSpec": "kubectl -n {n} edit integrations.towline.dev {i}",
