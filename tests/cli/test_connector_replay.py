@@ -98,6 +98,17 @@ def test_a_manifest_and_a_recording_are_all_it_takes(towline: Towline, acme: Pat
     assert "5 entities from 2 streams" in done.stderr
 
 
+def test_the_host_may_be_another_one_than_the_recorded(towline: Towline, acme: Path) -> None:
+    chosen = MANIFEST.replace("https://${config.host}/api", "${config.host}/api")
+    (acme / "acme.yaml").write_text(chosen.replace("https://login.acme.example/${", "${config.host}/${"))
+    granted = exchange("https://eu7.acme.example/9999/oauth2/token", {"access_token": "t"}, "POST")
+    arguments = ("acme.yaml", "--har", har(acme, granted, *USERS), "--stream", "users")
+    given = ("--config", "host=https://us1.acme.example", "--config", "tenant=12ab34cd")
+    done = towline("connector", "replay", *arguments, *given)
+    assert done.returncode == 0, done.stderr
+    assert len(lines(done.stdout)) == 2
+
+
 def test_strictly_another_page_size_is_another_request(towline: Towline, acme: Path) -> None:
     done = towline("connector", "replay", "acme.yaml", "--har", har(acme, *USERS, *GROUPS))
     assert done.returncode == 1

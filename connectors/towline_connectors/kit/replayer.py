@@ -19,6 +19,7 @@ from towline_connectors.kit.har import began
 from towline_connectors.kit.replay import Recording, Replay, replaying
 
 SHOWN = 3  # requests that a message names
+MAX_URL = 2000  # characters; what is longer names no host
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,13 @@ def _outcome(
     )
 
 
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _patterns(part: adapting.Manifest) -> list[re.Pattern[str]]:
     """What the paths of all requests in a part of a manifest look like."""
     return [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(part)]
@@ -138,8 +146,8 @@ def _plan(
     recording: Recording,
     moment: datetime,
 ) -> Plan:
-    named = [text for _place, text in dummies.texts(manifest) if "://" in text]
-    hosts = {urlsplit(adapting.filled(text, config)).hostname for text in named} | set(recording.hosts())
+    named = [adapting.filled(text, config) for _place, text in dummies.texts(manifest) if len(text) <= MAX_URL]
+    hosts = {_host(text) for text in named if "://" in text} | set(recording.hosts())
     identity = SyncIdentity(
         uid=f"replay-{number}", name="replay", namespace="replay", attempt=1, created=moment.isoformat()
     )
