@@ -42,7 +42,29 @@ class Account:
         self._senders: list[Send] = []
         self._authenticators: dict[str, Authenticator] = {}
         self._breakers: dict[str, Breaker] = {}
+        secrets = scope.get("secret")
+        self._secrets = secrets if isinstance(secrets, Secrets) else None
+        self._made_of = self.edition
         self.budgets = Budgets(http.budgets)
+
+    @property
+    def edition(self) -> int:
+        """Which values of the Secret requests use now."""
+        return self._secrets.edition if self._secrets else 0
+
+    def refresh(self, used: int) -> bool:
+        """After a rejection: whether the Secret has other values by now. What was made of the old ones goes."""
+        if self._secrets is None or not self._secrets.refresh(used):
+            return False
+        if self._made_of != self.edition:
+            self._authenticators.clear()
+            self._made_of = self.edition
+        return True
+
+    def proved(self) -> None:
+        """The system has taken the credentials."""
+        if self._secrets is not None:
+            self._secrets.proved()
 
     @property
     def idle(self) -> bool:

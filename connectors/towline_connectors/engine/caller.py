@@ -184,16 +184,21 @@ class Caller:
         while True:
             try:
                 async with AsyncExitStack() as attempt, limiter.request(call.cost, patience.left):
+                    edition, used = self._account.edition, None
                     authenticator = self._authenticator(call)
                     self.client.check_host(call.url)  # before a token is fetched for it
-                    used = await authenticator.prepare()
                     try:
+                        used = await authenticator.prepare()
                         found = await self._exchange(call, attempt, limiter, whole=whole)
                     except CredentialsRejected:
-                        if renewed or not authenticator.renew(used):
+                        if used is not None and not renewed and authenticator.renew(used):
+                            renewed = True  # a token of the same credentials
+                        elif not call.foreign and self._account.refresh(edition):
+                            renewed = False  # they were rotated while the run went on
+                        else:
                             raise
-                        renewed = True
                         continue
+                    self._account.proved()
                     await stack.enter_async_context(attempt.pop_all())
                     return found
             except RateLimited as error:

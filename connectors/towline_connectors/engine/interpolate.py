@@ -59,11 +59,40 @@ class Secret:
 
 
 class Secrets(Mapping[str, Secret]):
-    """The credentials of a run by key. `hint` tells in an error where the missing key has to be put."""
+    """The credentials of a run by key. `hint` tells in an error where the missing key has to be put.
 
-    def __init__(self, values: Mapping[str, str], hint: str = "the Secret") -> None:
+    `reread` tells them as they are now, where they may change during the run: a mounted Secret does."""
+
+    def __init__(
+        self, values: Mapping[str, str], hint: str = "the Secret", reread: Callable[[], Mapping[str, str]] | None = None
+    ) -> None:
         self._values = {key: Secret(value) for key, value in values.items()}
         self.hint = hint
+        self._reread = reread
+        self._unproven = False
+        self.edition = 0
+        """Grows when other values have taken the place of those before."""
+
+    def refresh(self, used: int) -> bool:
+        """After credentials of edition `used` were rejected: whether there are others to try.
+
+        Those that were read anew are tried once; until `proved` they are not read another time, so that no account
+        is locked."""
+        if used != self.edition:
+            return True
+        if self._reread is None or self._unproven:
+            return False
+        fresh = self._reread()
+        if fresh == {key: secret.reveal() for key, secret in self._values.items()}:
+            return False
+        self._values = {key: Secret(value) for key, value in fresh.items()}
+        self.edition += 1
+        self._unproven = True
+        return True
+
+    def proved(self) -> None:
+        """The system has taken the present ones."""
+        self._unproven = False
 
     def __getitem__(self, key: str) -> Secret:
         found = self._values.get(key)
