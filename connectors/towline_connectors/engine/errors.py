@@ -56,6 +56,12 @@ class HostNotAllowed(EngineError):
     reason = Reason.HOST_NOT_ALLOWED
 
 
+class AddressNotAllowed(EngineError):
+    """The host is at an address that runs may not connect to."""
+
+    reason = Reason.ADDRESS_NOT_ALLOWED
+
+
 class InvalidManifest(EngineError):
     """The Connector contradicts itself or an expression does not parse."""
 

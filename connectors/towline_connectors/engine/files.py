@@ -209,6 +209,7 @@ class FileSource:
             ca_bundle=self._setup.ca_bundle,
             proxy=self._setup.proxy,
             reroute=self._setup.reroute,
+            gate=self._setup.gate,
         )
         client.check_host(self.url)
         http = Http(base_url=f"{address.scheme}://{address.netloc}", headers=self._headers(files) or None)

@@ -23,7 +23,9 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its com
 
 import httpx  # noqa: E402
 
-from towline_connectors.engine import clock  # noqa: E402
+from towline_connectors.engine import clock, connecting  # noqa: E402
+from towline_connectors.engine.addresses import Gate, is_address, plain_host  # noqa: E402
+from towline_connectors.engine.addresses import gate as gate_of  # noqa: E402
 from towline_connectors.engine.errors import (  # noqa: E402
     ConfigInvalid,
     HostNotAllowed,
@@ -100,7 +102,9 @@ class Client:
         reroute: str | None = None,
         max_body: int = MAX_BODY,
         tls: Callable[[ssl.SSLContext], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate or gate_of(None)
         self._allowed = allowed_hosts
         self._plain_http = plain_http  # only where the base URL itself says http
         self._timeout = timeout
@@ -112,11 +116,11 @@ class Client:
         self._clients: dict[tuple[str, str | None], httpx.AsyncClient] = {}
         self._agent = user_agent()
         self.counts: Counter[str] = Counter()
+        self.received = 0  # bytes of answers as they came, before inflating
 
     async def send(self, request: HttpRequest, *, redirects: bool = True) -> HttpAnswer:
         """One exchange. Raises Unreachable, HostNotAllowed, ConfigInvalid, SchemaMismatch."""
         async with self.stream(request, redirects=redirects) as answer:
-        self.received = 0  # bytes of answers as they came, before inflating
             parts = [piece async for piece in answer.chunks(self.max_body)]
             body = b"".join(parts) if len(parts) != 1 else parts[0]
             return HttpAnswer(answer.status, answer.headers, body, answer.url, answer.cookies)
@@ -163,6 +167,11 @@ class Client:
             raise ConfigInvalid("The address of the system is not a URL; write https://HOST.")
         if "@" in parts.netloc:
             raise ConfigInvalid(f"The address of {host} holds a user name; put credentials into the Secret.")
+        if not plain_host(host):
+            raise ConfigInvalid(
+                "The address of the system names no host as people write it; write its DNS name, or an IP address in"
+                " its usual form such as 192.0.2.10."
+            )
         if parts.scheme == "http" and not self._plain_http:
             raise HostNotAllowed(f"{host} is addressed by http; credentials are only sent by https.")
         if not host_allowed(host, self._allowed):
@@ -186,7 +195,7 @@ class Client:
         longest = max(600.0, 5 * self._timeout)
         async with AsyncExitStack() as stack:
             with self._told(request, host), clock.at_work():
-                client = self._client(urlsplit(url).scheme, host)
+                client = self._client(url, host)
                 async with asyncio.timeout(longest):
                     response = await stack.enter_async_context(
                         client.stream(request.method, url, headers=headers, content=request.body)
@@ -206,25 +215,29 @@ class Client:
 
             yield HttpStream(response.status_code, response.headers, request.url, chunks, _cookies(response))
 
-    def _told(self, request: HttpRequest, host: str) -> _Told:
-        return _Told(self.counts, request, host)
-
-    def _client(self, scheme: str, host: str) -> httpx.AsyncClient:
-        proxy = self._proxy or environment_proxy(host) if scheme == "https" else None
-        client = self._clients.get((scheme, proxy))
-        if client is None:
-            timeout = httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
-            client = httpx.AsyncClient(
     def _receive(self, size: int) -> None:
         self.received += size
 
+    def _told(self, request: HttpRequest, host: str) -> _Told:
+        return _Told(self.counts, request, host)
+
+    def _client(self, url: str, host: str) -> httpx.AsyncClient:
+        scheme, _, port = origin(url)
+        proxy = self._proxy or environment_proxy(host) if scheme == "https" else None
+        if proxy and is_address(host):
+            self._gate.check(host, [host], port or 443)  # names are the proxy's to resolve, and to judge
+        client = self._clients.get((scheme, proxy))
+        if client is None:
+            transport = httpx.AsyncHTTPTransport(
                 verify=self._tls() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-                timeout=timeout,
                 trust_env=False,
                 proxy=proxy,
-                follow_redirects=False,
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60),
             )
+            if not proxy or self._proxy:  # a proxy of the environment is the administrator's choice
+                connecting.put_behind(transport, self._gate)
+            timeout = httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
+            client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
             self._clients[scheme, proxy] = client
         return client
 
@@ -304,6 +317,7 @@ async def _inflated(
     raw = total = 0
     async for chunk in response.aiter_raw():
         raw += len(chunk)
+        receive(len(chunk))
         for piece in [chunk] if inflater is None else _inflate(inflater, chunk, host):
             total += len(piece)
             if max(raw, total) > limit:
@@ -317,7 +331,6 @@ async def _inflated(
 
 
 def _inflate(inflater: zlib._Decompress, chunk: bytes, host: str) -> Iterator[bytes]:
-        receive(len(chunk))
     """What a chunk inflates to, a bounded piece at a time: a bomb is noticed before it fills the memory."""
     while chunk and not inflater.eof:
         try:

@@ -38,6 +38,7 @@ class HttpSource:
             proxy=setup.proxy,
             reroute=setup.reroute,
             max_body=http.max_answer_mib << 20 if http.max_answer_mib else MAX_BODY,
+            gate=setup.gate,
             tls=tls.configured(http.tls, scope) if setup.reroute is None else None,
         )
         self._client.check_host(base)
@@ -48,12 +49,12 @@ class HttpSource:
         """Answers by class: 2xx, 429, error …"""
         return dict(self._client.counts)
 
-    async def check(self) -> None:
     @property
     def received(self) -> int:
         """Bytes of the answers, before inflating."""
         return self._client.received
 
+    async def check(self) -> None:
         health = self._spec.health
         if health is None:
             for stream in self._spec.streams or []:

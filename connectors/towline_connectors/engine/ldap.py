@@ -22,6 +22,7 @@ from towline.api.base import seconds
 from towline.api.directory import Directory, Search
 from towline.api.manifest import Stream
 from towline_connectors.engine import ldap_values
+from towline_connectors.engine.addresses import plain_host
 from towline_connectors.engine.errors import (
     ConfigInvalid,
     HostNotAllowed,
@@ -65,6 +66,10 @@ class LdapSource:
                 f"ldap://{self.host}:{self.port} would carry the password in the clear:"
                 " write ldaps:// in config.url, or set config.start_tls to true."
             )
+        if not plain_host(self.host):
+            raise ConfigInvalid(
+                "config.url names no host as people write it: write its DNS name, or an IP address in its usual form."
+            )
         if not _allowed(self.host, setup.allowed_hosts):
             raise HostNotAllowed(
                 f"The credentials may not go to {self.host}: let the annotation towline.dev/allowed-hosts of the"
@@ -72,12 +77,12 @@ class LdapSource:
             )
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ldap")
         self._connection: ldap3.Connection | None = None
+        self._usages: list[Any] = []  # of each connection that was made
         self._root: dict[str, list[Any]] = {}
 
     async def check(self) -> None:
         await self._run(self._check)
 
-        self._usages: list[Any] = []  # of each connection that was made
     async def origin(self, stream: Stream) -> Origin:
         cursor = stream.sync.cursor or ""
         if not cursor.startswith("root:"):
@@ -103,11 +108,6 @@ class LdapSource:
             if not cookie:
                 return
 
-    async def close(self) -> None:
-        """Ends the connection at once, also while a search is running."""
-        connection = self._connection
-        if connection is not None and connection.socket is not None:
-            with contextlib.suppress(OSError):
     @property
     def counts(self) -> dict[str, int]:
         """Operations by kind."""
@@ -119,6 +119,11 @@ class LdapSource:
         """Bytes that came from the directory."""
         return sum(int(usage.bytes_received) for usage in self._usages)
 
+    async def close(self) -> None:
+        """Ends the connection at once, also while a search is running."""
+        connection = self._connection
+        if connection is not None and connection.socket is not None:
+            with contextlib.suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_RDWR)
         self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -161,14 +166,27 @@ class LdapSource:
         self._root = self._read_root(connection)
         return connection
 
-    def _open(self, username: str, password: str) -> ldap3.Connection:
+    def _addresses(self) -> list[str]:
+        """Resolved once and judged; ldap3, given a name, would resolve it again."""
         try:
-            socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except OSError:
             raise Unreachable(f"{self._name} cannot be reached: DNS knows no address of that name.") from None
-        tls = _VerifiedTls(self._setup.ca_bundle, self._timeout)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        self._setup.gate.check(self.host, addresses, self.port)
+        return addresses
+
+    def _open(self, username: str, password: str) -> ldap3.Connection:
+        addresses = self._addresses()
+        for address in addresses[:-1]:
+            with contextlib.suppress(Unreachable):
+                return self._open_at(address, username, password)
+        return self._open_at(addresses[-1], username, password)
+
+    def _open_at(self, address: str, username: str, password: str) -> ldap3.Connection:
+        tls = _VerifiedTls(self.host, self._setup.ca_bundle, self._timeout)
         server = ldap3.Server(
-            self.host,
+            address,
             port=self.port,
             use_ssl=self._ldaps,
             tls=tls,
@@ -186,7 +204,9 @@ class LdapSource:
             check_names=False,
             read_only=True,
             receive_timeout=int(self._timeout) or 1,
+            collect_usage=True,
         )
+        self._usages.append(connection.usage)
         try:
             connection.open(read_server_info=False)
             if self._start_tls:
@@ -204,9 +224,7 @@ class LdapSource:
                 f"The certificate of {self._name} is not trusted ({error.verify_message}): give the CA in"
                 " spec.caBundleRef, and connect by a name that the certificate has."
             )
-            collect_usage=True,
         return f"{self._name} does not speak TLS as expected: ldaps:// belongs to port 636, StartTLS to 389."
-        self._usages.append(connection.usage)
 
     def _read_root(self, connection: ldap3.Connection, *more: str) -> dict[str, list[Any]]:
         attributes = [*ROOT_ATTRIBUTES, *more]
@@ -348,8 +366,9 @@ class _Query:
 class _VerifiedTls(ldap3.Tls):
     """TLS by the standard library's own checks of chain and host name; keeps why it failed."""
 
-    def __init__(self, ca_bundle: str | None, timeout: float) -> None:
+    def __init__(self, host: str, ca_bundle: str | None, timeout: float) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
+        self._host = host
         self.failure: Exception | None = None
         self._timeout = timeout
         self._context = ssl.create_default_context()
@@ -359,7 +378,7 @@ class _VerifiedTls(ldap3.Tls):
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         try:
             connection.socket.settimeout(self._timeout)
-            connection.socket = self._context.wrap_socket(connection.socket, server_hostname=connection.server.host)
+            connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
         except (OSError, ValueError) as error:
             self.failure = error
             raise

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from towline.contract import Plan, RunResult
 from towline_connectors.engine import clock as clocks
 from towline_connectors.engine import expressions, interpolate, window
+from towline_connectors.engine.addresses import EntryError, Gate, gate
 from towline_connectors.engine.apart import SessionApart, SinkApart
 from towline_connectors.engine.compile import Compiled, CompiledStream, compile_plan
 from towline_connectors.engine.errors import (
@@ -72,6 +73,7 @@ def run(
     *,
     pod_uid: str = "",
     credentials_at: str = "the Secret",
+    reread: Callable[[], Mapping[str, str]] | None = None,
     progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
     ca_bundle: str | None = None,
@@ -88,10 +90,11 @@ def run(
     starting threads. `reroute` (http://HOST:PORT) takes all requests instead of the hosts that they name, for replays;
     `loop` makes the event loop, where it is not asyncio's own. `files_root` is the only folder that reports are read
     from; None leaves it to the config.
+    `reread` tells the credentials as they are now, for systems that reject them in the middle of a run.
     `progress` is called from another thread. Expected failures and bugs alike come back as the result's reason."""
     runner = _Runner(
         plan,
-        Secrets(secrets, credentials_at),
+        Secrets(secrets, credentials_at, reread),
         pod_uid,
         progress or (lambda _p: None),
         stop or Stop(),
@@ -149,6 +152,13 @@ async def check(
         await source.close()
 
 
+def _gate(plan: Plan) -> Gate:
+    try:
+        return gate(plan.egress)
+    except EntryError as error:
+        raise InvalidManifest(f"The plan's egress: {error}.") from None
+
+
 @dataclass(slots=True)
 class _Runner:
     plan: Plan
@@ -181,6 +191,7 @@ class _Runner:
                 await self._streams(compiled, source, sink, halt, pool, ended)
         finally:
             ended.http = getattr(source, "counts", {})
+            ended.received = getattr(source, "received", 0)
             await source.close()
 
     def _open(self, compiled: Compiled, deadline: float) -> Source:
@@ -189,11 +200,11 @@ class _Runner:
             spec=compiled.spec,
             text=lambda template: interpolate.fill(template, scope),
             value=lambda value: interpolate.evaluate(value, scope),
-            ended.received = getattr(source, "received", 0)
             allowed_hosts=tuple(self.plan.allowed_hosts),
             ca_bundle=self.ca_bundle,
             proxy=self.proxy,
             reroute=self.reroute,
+            gate=_gate(self.plan),
             files_root=self.files_root,
             accounts=self.accounts,
             deadline=deadline,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
+from towline_connectors.engine.addresses import Gate, gate
 
 if TYPE_CHECKING:
     from towline_connectors.engine.accounts import Accounts
@@ -97,6 +98,7 @@ class Setup:
     proxy: str | None = None  # http://[user:password@]host:port, for HTTPS to vendors
     reroute: str | None = None  # http://HOST:PORT that takes all requests, for replays
     files_root: str | None = None  # the only folder that files are read from; None: any, below the current one
+    gate: Gate = field(default_factory=lambda: gate(None))  # which addresses may be connected to
     accounts: Accounts | None = None  # tokens and budgets that are shared with others; None: of this run alone
     deadline: float = float("inf")  # time.monotonic() when the run has to have stopped
     progress: Callable[[str], None] = lambda _message: None  # a sentence for the log: waiting, retrying …
