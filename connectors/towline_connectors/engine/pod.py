@@ -175,6 +175,18 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
         sink = None if plan.mode == "Check" else open_sink(target)
     except SinkError as error:
         raise Unfit(Reason.CONFIG_INVALID, str(error)) from None
+
+    def reread() -> dict[str, str]:
+        """The kubelet has brought the mounted files up to date, if the Secret has changed."""
+        try:
+            fresh = read_credentials(paths, plan)
+        except Unfit:
+            return credentials  # it is being changed; what is there now helps nobody
+        _log_through(Redactor([*credentials.values(), *fresh.values(), *_url_secrets(target)]))
+        if fresh != credentials:
+            log.info("the credentials were rejected, and the Secret has changed since the start: trying the new ones")
+        return fresh
+
     try:
         return run(
             plan,
@@ -182,6 +194,7 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
             sink,
             pod_uid=pod_uid,
             credentials_at="the Secret that spec.credentials.secretRef names",
+            reread=reread,
             progress=progress,
             stop=stop,
             ca_bundle=str(bundle) if bundle.is_file() else None,
