@@ -60,6 +60,13 @@ from towline.cli.errors import CliError
     show_default=True,
     help="Seconds between two health calls to a system, where its Connector does not say; 0: none.",
 )
+@click.option(
+    "--activity-days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    help="How long records of activity are kept.",
+)
 @click.option("--requests-per-second", type=click.FloatRange(1), default=50.0, show_default=True)
 @click.option(
     "--leader-elect/--no-leader-elect",
@@ -117,6 +124,7 @@ def operator(
     host: str,
     port: int,
     progress_port: int,
+    activity_days: int,
     progress_url: str,
     log_level: str,
 ) -> None:
@@ -142,6 +150,7 @@ def operator(
         volume_size=data_size,
         storage_class=data_storage_class,
         deadline_seconds=job_deadline,
+    _audit_lines()
         start_timeout_seconds=start_timeout,
         priority_class=job_priority_class,
         resources=resources or RunSettings().resources,
@@ -152,6 +161,7 @@ def operator(
         namespaces=namespaces,
         max_active_syncs=max_active_syncs,
         max_active_per_namespace=max_active_per_namespace,
+        activity_days=activity_days,
         max_active_per_connector=max_active_per_connector,
         resync_seconds=resync,
         secret_check_seconds=secret_check,
@@ -208,6 +218,19 @@ def _prober() -> Any:
 
             made.append(SystemProber())
         return await made[0](target, seconds)
+
+def _audit_lines() -> None:
+    """The record of activity goes to standard output, one JSON object a line; everything else to standard error."""
+    import logging
+    import sys
+
+    audit = logging.getLogger("towline.audit")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    audit.addHandler(handler)
+    audit.setLevel(logging.INFO)
+    audit.propagate = False
+
 
     return probe
 

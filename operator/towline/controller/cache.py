@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from towline.core.activity import ACTORS, actors
 from towline.core.facts import INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL
 from towline.core.jobspec import CONTAINER
 from towline.kube.resources import BY_KIND
@@ -113,6 +114,8 @@ def parent_of(kind: str, obj: dict[str, Any]) -> Place | None:
 def slim(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
     """The parts of an object that are worth keeping in memory."""
     meta = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    if found := actors(obj["metadata"].get("managedFields")):
+        meta[ACTORS] = found
     if annotations := meta.get("annotations"):
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     if kind == "Job":

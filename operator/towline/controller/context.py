@@ -11,6 +11,7 @@ from typing import Any
 from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import Connector
 from towline.api.syncjob import Progress
+from towline.controller.audit import Audit
 from towline.controller.cache import Cache, slim
 from towline.controller.probes import Prober
 from towline.controller.queue import Key
@@ -67,6 +68,7 @@ class Context:
     enqueue: Callable[[Key], None]
     enqueue_at: Callable[[Key, datetime], None]
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    audit: Audit = field(default_factory=Audit)
     claims: dict[str, datetime] = field(default_factory=dict)
     """Namespaces whose volume was seen, and when."""
     queue_told: dict[Key, datetime] = field(default_factory=dict)
@@ -154,6 +156,7 @@ def _told(sync: dict[str, Any]) -> tuple[object, ...]:
 
 async def perform(context: Context, kind: str, obj: dict[str, Any], actions: list[Action]) -> dict[str, Any]:
     """Carry out actions in order; the first that fails ends it. Returns the object as it is after the last write."""
+    before = obj
     for action in actions:
         match action:
             case PatchStatus(status):
@@ -174,7 +177,17 @@ async def perform(context: Context, kind: str, obj: dict[str, Any], actions: lis
                 context.events.emit(obj, action)
             case _:
                 _count(context, obj, action)
+    context.audit.performed(kind, before, obj, actions, _connector_name(context, kind, obj))
     return obj
+
+
+def _connector_name(context: Context, kind: str, obj: dict[str, Any]) -> str:
+    if kind == "SyncJob":
+        name = str(obj.get("spec", {}).get("integrationRef", {}).get("name", ""))
+        obj = context.cache.get("Integration", obj["metadata"]["namespace"], name) or {}
+    if kind == "Connector":
+        return str(obj["metadata"]["name"])
+    return str(obj.get("spec", {}).get("connectorRef", {}).get("name", ""))
 
 
 async def _must_be_current(context: Context, kind: str, obj: dict[str, Any]) -> None:

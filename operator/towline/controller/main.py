@@ -76,6 +76,7 @@ class Operator:
             enqueue_at=self._queue.add_at,
         )
         self._heartbeat = server.Heartbeat()
+        self.context.prober.heard = self.context.audit.checked
         self._feed: Feed | None = None
         self._elector: Elector | None = None
         self._lead = asyncio.Event()

@@ -91,6 +91,8 @@ class Prober:
         self.breakers = Breakers()
 
     async def run(self) -> None:
+        self.heard: Callable[[Key, str, str, Probed], None] = lambda *_: None
+        """Told of each probe: the Integration, its uid, its Connector."""
         """Probe until cancelled."""
         await self._queue.run()
 
@@ -164,7 +166,9 @@ class Prober:
         return self._take(key, found, Probed(self._clock(), reason, message, took))
 
     def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
-        self._metrics.probes.labels(str(found.view.connector.metadata["name"]), str(probed.reason)).inc()
+        connector = str(found.view.connector.metadata["name"])
+        self._metrics.probes.labels(connector, str(probed.reason)).inc()
+        self.heard(key, found.uid, connector, probed)
         if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
             return self._clock() if key in self._watched else None
         before, found.track = found.track, health.observe(found.track, probed)

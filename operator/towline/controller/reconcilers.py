@@ -14,12 +14,13 @@ from towline.api.conditions import ConditionType, Reason
 from towline.api.explain import explain
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob
+from towline.contract import Origin
 from towline.controller.cache import slim
 from towline.controller.context import Context, JobRefusedError, perform, poisoned, refusal
 from towline.controller.queue import Key
 from towline.controller.surroundings import check_integration, names_secrets
-from towline.core import history, names, syncstatus
-from towline.core.actions import Emit, PatchStatus, Slot, earliest
+from towline.core import activity, history, names, syncstatus
+from towline.core.actions import CreateJob, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.facts import Surroundings
@@ -122,6 +123,8 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
         await perform(context, key.kind, raw, [PatchStatus(status), Emit("Warning", "JobRefused", text)])
         _give_back(context, key)
         raise error.cause from None
+    if any(isinstance(action, CreateJob) for action in decision.actions):
+        context.audit.handed_over(Key("Integration", key.namespace, sync.spec.integration_ref.name))
     if decision.slot is Slot.HOLD:
         _wake_next(context)
     elif decision.slot is Slot.RELEASE:
@@ -140,8 +143,8 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
             integration = Integration.model_validate(parent)
         except ValidationError as error:
             checked = Problem(Reason.INVALID_SPEC, "; ".join(explain(error)[:3]))
+    starting = not _running(raw)
     if integration is not None and not finished:
-        starting = not _running(raw)
         age = _START_SECONDS if starting else context.settings.secret_check_seconds
         checked, around = await check_integration(context, parent or {}, integration, age)
     runs = _runs(context, key.namespace, sync.spec.integration_ref.name)
@@ -174,6 +177,7 @@ async def _snapshot(context: Context, key: Key, raw: dict[str, Any], sync: SyncJ
         slot=context.slots.holds(key),
         place=_place(context, key),
         keep_failed_job=history.newest_failed(runs) == key.name,
+        origin=_origin(context, sync, integration, around) if integration and not finished and starting else None,
         progress=_progress(context, key, sync),
     )
 
@@ -182,6 +186,28 @@ def _progress(context: Context, key: Key, sync: SyncJob) -> Progress | None:
     """What the pod told, once: the status keeps it from then on."""
     attempt, told = context.progress.pop(key, (0, None))
     return told if sync.status and attempt == sync.status.attempts else None
+
+
+def _origin(context: Context, sync: SyncJob, integration: Integration, around: Surroundings) -> Origin:
+    """Why the run is started, and what happened since the last one that it is to record."""
+    meta, now = integration.metadata, context.clock()
+    key = Key("Integration", str(meta["namespace"]), str(meta["name"]))
+    uid = str(meta["uid"])
+    seen = [activity.change("Integration", meta, integration.spec.wire(), now), *context.audit.checks(key, uid)]
+    if around.connector is not None and around.connector.metadata.get("uid"):
+        seen.append(activity.change("Connector", around.connector.metadata, None, now, uid))
+    ref = integration.spec.credentials.secret_ref if integration.spec.credentials else None
+    facts = around.secrets.get(ref.name) if ref else None
+    if ref and facts and facts.version:
+        seen.append(activity.rotation(ref.name, facts, uid, now))
+    for raw in context.cache.group("SyncJob", key.namespace, key.name):
+        try:
+            ended = activity.ended(SyncJob.model_validate(raw))
+        except ValidationError:
+            continue
+        seen += [ended] if ended else []
+    actor = activity.actor_of(sync, meta, around, facts)
+    return activity.origin(sync, actor, seen, context.settings.runs.activity_days)
 
 
 def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:
@@ -299,6 +325,7 @@ def _forget(context: Context, key: Key) -> None:
     elif key.kind == "Integration":
         context.metrics.forget(key.namespace, key.name)
         context.prober.forget(key)
+        context.audit.forget(key)
     elif key.kind == "Connector":
         present = {one["metadata"]["uid"] for one in context.cache.all("Connector")}
         context.verdicts = {uid: verdict for uid, verdict in context.verdicts.items() if uid in present}

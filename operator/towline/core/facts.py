@@ -39,6 +39,8 @@ class RunSettings:
     start_timeout_seconds: int = 300
     """How long a pod may wait for its image or its volume."""
     priority_class: str = ""
+    activity_days: int = 90
+    """How long records of activity stay in the destination."""
     egress: Egress | None = None
     """Which addresses syncs and probes may connect to; None where no administrator decides: a person's machine."""
     progress_url: str = ""
@@ -56,6 +58,9 @@ class SecretFacts:
     """The annotation towline.dev/allowed-hosts."""
     expires_at: str = ""
     """The annotation towline.dev/expires-at, RFC 3339; whoever rotates the credentials writes it."""
+    changed_by: str = ""
+    """The field manager that wrote its data last."""
+    changed_time: str = ""
 
 
 @dataclass(frozen=True)

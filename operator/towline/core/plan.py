@@ -5,7 +5,7 @@ from __future__ import annotations
 from towline.api.connector import Connector
 from towline.api.integration import Integration, IntegrationStream
 from towline.api.syncjob import SyncJob
-from towline.contract import DATA_PATH, Destination, Plan, StreamPlan, SyncIdentity
+from towline.contract import DATA_PATH, Destination, Origin, Plan, StreamPlan, SyncIdentity
 from towline.core.facts import RunSettings
 from towline.core.validate import View
 
@@ -17,7 +17,14 @@ class PlanTooLargeError(ValueError):
     """The manifest and the config do not fit into a pod's annotation."""
 
 
-def build_plan(sync: SyncJob, attempt: int, integration: Integration, view: View, settings: RunSettings) -> Plan:
+def build_plan(
+    sync: SyncJob,
+    attempt: int,
+    integration: Integration,
+    view: View,
+    settings: RunSettings,
+    origin: Origin | None = None,
+) -> Plan:
     """The plan of one attempt. Raises PlanTooLargeError."""
     namespace = str(sync.metadata["namespace"])
     wanted = set(sync.spec.streams or [])
@@ -29,6 +36,7 @@ def build_plan(sync: SyncJob, attempt: int, integration: Integration, view: View
             namespace=namespace,
             attempt=attempt,
             created=str(sync.metadata["creationTimestamp"]),
+            origin=origin or Origin(trigger=sync.spec.trigger, keep_days=settings.activity_days),
         ),
         integration=f"{namespace}/{integration.metadata['name']}",
         mode=sync.spec.mode,
@@ -45,6 +53,9 @@ def build_plan(sync: SyncJob, attempt: int, integration: Integration, view: View
         progress_url=settings.progress_url,
     )
     size = len(plan.model_dump_json())
+    if size > MAX_PLAN_BYTES and origin is not None and origin.seen:
+        # What happened before is in the operator's log as well; the run itself goes first.
+        return build_plan(sync, attempt, integration, view, settings, origin.model_copy(update={"seen": []}))
     if size > MAX_PLAN_BYTES:
         raise PlanTooLargeError(
             f"the Connector's manifest and spec.config have {size:,} bytes together, more than the"

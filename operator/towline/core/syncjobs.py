@@ -10,7 +10,8 @@ from typing import Any
 from towline.api.conditions import Reason
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob, SyncJobStatus, Totals
-from towline.core import attempts, jobspec, syncstatus, times
+from towline.contract import Origin
+from towline.core import attempts, cancel, jobspec, syncstatus, times
 from towline.core.actions import (
     Action,
     CountAttempt,
@@ -59,6 +60,8 @@ class SyncSnapshot:
     place: Place | None = None
     """Where it stands in the queue for a slot; None where that was told a moment ago."""
     keep_failed_job: bool = True
+    origin: Origin | None = None
+    """Why it was started and what happened before; known when it may start."""
     """Whether this is the newest failed run of its Integration."""
     progress: Progress | None = None
     """What the pod of the present attempt told last; None if it told nothing lately."""
@@ -132,7 +135,7 @@ def _launch(
     settings: RunSettings,
 ) -> Decision:
     try:
-        plan = build_plan(s.sync, attempt, integration, view, settings)
+        plan = build_plan(s.sync, attempt, integration, view, settings, s.origin)
     except PlanTooLargeError as error:
         return _end(s, False, Reason.CONFIG_INVALID, str(error), now)
     job = jobspec.build_job(s.sync, integration, view, plan, settings)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from towline.contract import ALLOWED_HOSTS, EXPIRES_AT
+from towline.core.activity import ACTORS, actors, changed_by
 from towline.core.facts import SecretFacts
 from towline.kube.client import Client
 from towline.kube.errors import NotFoundError
@@ -93,6 +94,12 @@ def facts_of(obj: dict[str, Any]) -> SecretFacts:
     """Names of keys and metadata. Empty values do not count as present."""
     keys = frozenset(key for part in ("data", "binaryData") for key, value in (obj.get(part) or {}).items() if value)
     annotations = obj["metadata"].get("annotations") or {}
+    manager, when = changed_by({**obj["metadata"], ACTORS: actors(obj["metadata"].get("managedFields"))})
     return SecretFacts(
-        version_of(obj), keys, str(annotations.get(ALLOWED_HOSTS) or ""), str(annotations.get(EXPIRES_AT) or "")
+        version_of(obj),
+        keys,
+        str(annotations.get(ALLOWED_HOSTS) or ""),
+        str(annotations.get(EXPIRES_AT) or ""),
+        manager,
+        when or "",
     )
