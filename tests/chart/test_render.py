@@ -14,6 +14,8 @@ from hack.chart import CHART, stale_files
 from tests.cluster.kubectl import kubectl
 from tests.prometheus import program
 
+from towline.core.facts import MANAGED_BY
+
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Render = Callable[..., str]
 
@@ -32,10 +34,10 @@ VALUES = {
     "an account of one's own": ["--set=serviceAccount.create=false,serviceAccount.name=towline-operator"],
     "all that can be left out": [
         "--set=crds.install=false,rbac.create=false,rbac.aggregate=false,admissionPolicy.enabled=false,"
-        "metrics.service.enabled=false,progress.enabled=false"
+        "metrics.service.enabled=false,progress.enabled=false,podDisruptionBudget.enabled=false"
     ],
     "guards and dashboards": [
-        "--set=networkPolicy.enabled=true,podDisruptionBudget.enabled=true,grafanaDashboard.enabled=true",
+        "--set=networkPolicy.enabled=true,grafanaDashboard.enabled=true,namespaces={default,kube-public}",
         '--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"name":"monitoring"}}}]',
         '--set-json=networkPolicy.egress=[{"ports":[{"port":3128,"protocol":"TCP"}]}]',
         '--set-json=extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":'
@@ -47,6 +49,10 @@ VALUES = {
         '--set-json=tolerations=[{"key":"a","operator":"Exists"}]',
         '--set-json=affinity={"nodeAffinity":{}}',
         '--set-json=extraEnv=[{"name":"TZ","value":"UTC"}]',
+        '--set-json=extraVolumes=[{"name":"more","emptyDir":{}}]',
+        '--set-json=extraVolumeMounts=[{"name":"more","mountPath":"/more"}]',
+        '--set-json=topologySpreadConstraints=[{"topologyKey":"rack","maxSkew":1,"whenUnsatisfiable":"DoNotSchedule"}]',
+        "--set=podSecurityContext.runAsUser=null,podSecurityContext.fsGroup=null,deploymentAnnotations.note=x",
     ],
 }
 
@@ -156,12 +162,96 @@ def test_dashboards_are_where_grafana_looks(render: Render) -> None:
         assert json.loads(text)["panels"]
 
 
+def test_pods_of_syncs_take_no_connection_and_reach_no_metadata_service(render: Render) -> None:
+    arguments = ["--set=networkPolicy.enabled=true,namespaces={a,b},networkPolicy.syncs.ports={443}"]
+    found = [each for each in objects(render(*arguments)) if each["kind"] == "NetworkPolicy"]
+    policies = {each["metadata"]["namespace"]: each["spec"] for each in found}
+    assert set(policies) == {"towline-system", "a", "b"}
+    policy = policies["a"]
+    # The label that the operator gives to every pod of a sync.
+    assert policy["podSelector"] == {"matchLabels": {MANAGED_BY: "towline"}}
+    assert policy["ingress"] == []
+    names, systems, operator = policy["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert [port["port"] for port in systems["ports"]] == [443]
+    four, six = [each["ipBlock"] for each in systems["to"]]
+    assert four == {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}
+    assert six == {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}
+    deployment = only(render(*arguments), "Deployment")["spec"]["template"]
+    (to,) = operator["to"]
+    assert to["podSelector"]["matchLabels"].items() <= deployment["metadata"]["labels"].items()
+    assert operator["ports"][0]["port"] in {
+        port["name"] for port in deployment["spec"]["containers"][0]["ports"] if port["containerPort"] == 8081
+    }
+    elsewhere = render("--set=networkPolicy.enabled=true", "--set=networkPolicy.syncs.namespaces={c}")
+    assert {each["metadata"].get("namespace") for each in objects(elsewhere) if each["kind"] == "NetworkPolicy"} == {
+        "towline-system",
+        "c",
+    }
+
+
+def test_operators_are_spread_over_nodes_and_zones(render: Render) -> None:
+    spec = only(render(), "Deployment")["spec"]
+    pod = spec["template"]["spec"]
+    (zones,) = pod["topologySpreadConstraints"]
+    assert zones["topologyKey"] == "topology.kubernetes.io/zone"
+    assert zones["labelSelector"] == spec["selector"]
+    (nodes,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert nodes["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    mine = (
+        '--set-json=topologySpreadConstraints=[{"topologyKey":"rack","maxSkew":2,"whenUnsatisfiable":"DoNotSchedule"}]'
+    )
+    (rack,) = only(render(mine), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (rack["topologyKey"], rack["maxSkew"], rack["labelSelector"]) == ("rack", 2, spec["selector"])
+
+
+def test_a_drain_leaves_an_operator_and_one_replica_stops_no_drain(render: Render) -> None:
+    budget, deployment = only(render(), "PodDisruptionBudget"), only(render(), "Deployment")
+    assert (deployment["spec"]["replicas"], budget["spec"]["maxUnavailable"]) == (2, 1)
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_the_pod_of_helm_test_is_none_of_the_operators(render: Render) -> None:
+    manifests = render()
+    pod = only(manifests, "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    selectors = [each["spec"]["selector"] for each in objects(manifests) if each["kind"] in {"Service", "Deployment"}]
+    for selector in selectors:
+        wanted = selector.get("matchLabels", selector)
+        assert not wanted.items() <= pod["metadata"]["labels"].items()
+
+
+def test_every_value_is_in_the_schema_and_every_field_of_the_schema_is_a_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def compare(values: dict[str, Any], fields: dict[str, Any], path: str = "") -> None:
+        assert set(values) == set(fields) - {"global"}, path
+        for key, value in values.items():
+            if isinstance(value, dict) and "properties" in fields[key]:
+                assert fields[key]["additionalProperties"] is False, path + key
+                compare(value, fields[key]["properties"], f"{path}{key}.")
+
+    compare(yaml.safe_load((CHART / "values.yaml").read_text()), schema["properties"])
+
+
 def test_nothing_secret_is_listed_or_watched_by_any_role(render: Render) -> None:
     for arguments in ([], ["--set=namespaces={a,b}"]):
         for each in objects(render(*arguments)):
             for rule in each.get("rules", []):
                 if "secrets" in rule["resources"] or "*" in rule["resources"]:
                     assert rule["verbs"] == ["get"], each["metadata"]["name"]
+
+
+def test_networks_reach_the_operator_as_they_are_written(render: Render) -> None:
+    values = '--set-json=egress={"allow":["10.0.0.0/8","[fd00::/8]:443","10.1.2.3/32:636"],"deny":["10.96.0.0/12"]}'
+    arguments = only(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert [each for each in arguments if each.startswith("--egress")] == [
+        "--egress-allow=10.0.0.0/8",
+        "--egress-allow=[fd00::/8]:443",
+        "--egress-allow=10.1.2.3/32:636",
+        "--egress-deny=10.96.0.0/12",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +262,7 @@ def test_nothing_secret_is_listed_or_watched_by_any_role(render: Render) -> None
         ("sync.maxActive=0", "sync/maxActive"),
         ("destination.sqlite.size=big", "destination/sqlite/size"),
         ("namespaces={Not_A_Name}", "namespaces/0"),
+        ("egress.allow={dc.corp.example}", "egress/allow/0"),
         ("imgae.tag=x", "imgae"),
     ],
 )
