@@ -11,7 +11,7 @@ from towline.api.conditions import Reason
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob, SyncJobStatus, Totals
 from towline.contract import Origin
-from towline.core import attempts, cancel, jobspec, syncstatus, times
+from towline.core import attempts, jobspec, syncstatus, times
 from towline.core.actions import (
     Action,
     CountAttempt,
