@@ -84,6 +84,14 @@ from towline.cli.errors import CliError
     show_default=True,
     help="Seconds after which a leader that is silent is replaced.",
 )
+@click.option(
+    "--egress-allow",
+    "egress_allow",
+    multiple=True,
+    metavar="CIDR[:PORT]",
+    help="Private addresses that syncs and probes may connect to; may be repeated. Public ones are open.",
+)
+@click.option("--egress-deny", "egress_deny", multiple=True, metavar="CIDR[:PORT]", help="Addresses that they may not.")
 @click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104  probes come from outside the pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option(
@@ -116,15 +124,17 @@ def operator(
     secret_check: float,
     secret_recheck: float,
     probe_every: float,
+    activity_days: int,
     requests_per_second: float,
     elect: bool,
     lease_namespace: str,
     lease_name: str,
     lease_duration: float,
+    egress_allow: tuple[str, ...],
+    egress_deny: tuple[str, ...],
     host: str,
     port: int,
     progress_port: int,
-    activity_days: int,
     progress_url: str,
     log_level: str,
 ) -> None:
@@ -140,6 +150,7 @@ def operator(
     from towline.kube.access import AccessError, find_access
 
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _audit_lines()
     resources = _resources(job_resources)
     runs = RunSettings(
         image=image,
@@ -150,10 +161,11 @@ def operator(
         volume_size=data_size,
         storage_class=data_storage_class,
         deadline_seconds=job_deadline,
-    _audit_lines()
+        activity_days=activity_days,
         start_timeout_seconds=start_timeout,
         priority_class=job_priority_class,
         resources=resources or RunSettings().resources,
+        egress=_egress(egress_allow, egress_deny),
         progress_url=progress_url,
     )
     settings = Settings(
@@ -161,7 +173,6 @@ def operator(
         namespaces=namespaces,
         max_active_syncs=max_active_syncs,
         max_active_per_namespace=max_active_per_namespace,
-        activity_days=activity_days,
         max_active_per_connector=max_active_per_connector,
         resync_seconds=resync,
         secret_check_seconds=secret_check,
@@ -208,17 +219,6 @@ def _election(namespace: str, name: str, duration: float) -> Any:
     return Election(identity, namespace, name, Timing(duration, duration * 2 / 3, duration * 2 / 15))
 
 
-def _prober() -> Any:
-    made: list[Any] = []
-
-    async def probe(target: Any, seconds: float) -> Any:
-        if not made:
-            # Imported at the first call: an operator without Integrations needs neither engine nor HTTP client.
-            from towline.cli.probing import SystemProber
-
-            made.append(SystemProber())
-        return await made[0](target, seconds)
-
 def _audit_lines() -> None:
     """The record of activity goes to standard output, one JSON object a line; everything else to standard error."""
     import logging
@@ -232,7 +232,30 @@ def _audit_lines() -> None:
     audit.propagate = False
 
 
+def _prober() -> Any:
+    made: list[Any] = []
+
+    async def probe(target: Any, seconds: float) -> Any:
+        if not made:
+            # Imported at the first call: an operator without Integrations needs neither engine nor HTTP client.
+            from towline.cli.probing import SystemProber
+
+            made.append(SystemProber())
+        return await made[0](target, seconds)
+
     return probe
+
+
+def _egress(allow: tuple[str, ...], deny: tuple[str, ...]) -> Any:
+    from towline.contract import Egress
+    from towline_connectors.engine.addresses import EntryError, gate
+
+    egress = Egress(allow=list(allow), deny=list(deny))
+    try:
+        gate(egress)
+    except EntryError as error:
+        raise click.BadParameter(str(error), param_hint="--egress-allow, --egress-deny") from None
+    return egress
 
 
 def _resources(text: str) -> dict[str, dict[str, str]]:

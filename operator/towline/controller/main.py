@@ -70,13 +70,14 @@ class Operator:
                 probe if settings.probe_seconds else None,
                 self._queue.add,
                 settings.probe_seconds,
+                settings.runs.egress,
             ),
             clock=clock,
             enqueue=self._queue.add,
             enqueue_at=self._queue.add_at,
         )
-        self._heartbeat = server.Heartbeat()
         self.context.prober.heard = self.context.audit.checked
+        self._heartbeat = server.Heartbeat()
         self._feed: Feed | None = None
         self._elector: Elector | None = None
         self._lead = asyncio.Event()

@@ -15,7 +15,7 @@ from typing import Any
 from towline.api.base import seconds
 from towline.api.conditions import Reason
 from towline.api.integration import HealthStatus, Integration
-from towline.contract import Plan, SyncIdentity
+from towline.contract import Egress, Plan, SyncIdentity
 from towline.controller.breakers import Breakers
 from towline.controller.queue import Key, WorkQueue
 from towline.core import health
@@ -75,6 +75,7 @@ class Prober:
         probe: Probe | None,
         changed: Callable[[Key], None],
         every: float,
+        egress: Egress | None = None,
         at_once: int = 50,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -84,15 +85,16 @@ class Prober:
         self._probe = probe
         self._changed = changed
         self._every = every
+        self._egress = egress
         self._clock = clock
         self._watched: dict[Key, _Watched] = {}
         self._queue = WorkQueue(self._work, at_once, clock=clock)
         self._bucket = Bucket(250, 250)
         self.breakers = Breakers()
-
-    async def run(self) -> None:
         self.heard: Callable[[Key, str, str, Probed], None] = lambda *_: None
         """Told of each probe: the Integration, its uid, its Connector."""
+
+    async def run(self) -> None:
         """Probe until cancelled."""
         await self._queue.run()
 
@@ -196,10 +198,10 @@ class Prober:
                 proxy = values.get("proxy_url", "")
         except NotFoundError:
             return None
-        return Target(_plan(found, namespace), secrets, bundle, proxy)
+        return Target(_plan(found, namespace, self._egress), secrets, bundle, proxy)
 
 
-def _plan(found: _Watched, namespace: str) -> Plan:
+def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:
     name = str(found.subject.metadata["name"])
     identity = SyncIdentity(
         uid=found.uid,
@@ -217,4 +219,5 @@ def _plan(found: _Watched, namespace: str) -> Plan:
         connector=str(found.view.connector.metadata["name"]),
         manifest=found.view.connector.spec.wire(),
         allowed_hosts=list(found.view.allowed_hosts),
+        egress=egress,
     )
