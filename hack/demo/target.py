@@ -109,6 +109,8 @@ def install(
     arguments = ["upgrade", "--install", RELEASE, str(CHART), "--namespace", namespace, "--take-ownership"]
     arguments += ["--set", f"image.repository={repository}", "--set-string", f"image.tag={tag}"]
     arguments += ["--set", "replicas=1"]  # one machine: a stand-by would die together with the leader
+    # The simulated systems are pods, behind Services: private addresses, which are closed by default.
+    arguments += ["--set", "egress.allow={10.0.0.0/8,172.16.0.0/12,192.168.0.0/16}"]
     for value in values:
         arguments += ["--set", value]
     return helm(target, *arguments, "--wait", "--timeout", wait)

@@ -58,7 +58,8 @@ class OperatorProcess:
         command = [str(Path(sys.executable).with_name("towline")), "operator", f"--kubeconfig={self.kubeconfig}"]
         command += ["--host=127.0.0.1", f"--port={self.port}", "--image=towline.example/run:test", *self.options]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            environment = {**os.environ, "TOWLINE_OPERATOR_EGRESS_ALLOW": "127.0.0.0/8"}  # where the vendors are
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
         until("the operator is ready", self._ready)
 
     def _ready(self) -> bool:

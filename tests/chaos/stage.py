@@ -14,6 +14,7 @@ import threading
 import urllib.error
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.chaos.vendor import Vendor
 
 from towline.contract import PLAN_ANNOTATION, RunResult
 
+IMAGE = "towline.example/run:test"
 CONNECTOR = """
 apiVersion: towline.dev/v1alpha1
 kind: Connector
@@ -52,6 +54,9 @@ class Victim(OperatorProcess):
 
     point: str = ""
     clock: Path | None = None
+    path: str = ""
+    """PYTHONPATH of another version."""
+    image: str = IMAGE
 
     def start(self) -> None:
         self.launch()
@@ -63,8 +68,11 @@ class Victim(OperatorProcess):
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "tests.chaos.victim", "operator", f"--kubeconfig={self.kubeconfig}"]
-        command += ["--host=127.0.0.1", f"--port={self.port}", "--image=towline.example/run:test", *self.options]
-        environment = {**os.environ, "CHAOS_KILL": self.point, "CHAOS_CLOCK": str(self.clock or "")}
+        command += ["--host=127.0.0.1", f"--port={self.port}", f"--image={self.image}", *self.options]
+        here = {"TOWLINE_OPERATOR_EGRESS_ALLOW": "127.0.0.0/8"}  # where the vendors are; older operators do not read it
+        environment = {**os.environ, **here, "CHAOS_KILL": self.point, "CHAOS_CLOCK": str(self.clock or "")}
+        if self.path:
+            environment["PYTHONPATH"] = self.path
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=environment, cwd=Path(__file__).parents[2]
@@ -94,6 +102,8 @@ class Hand(threading.Thread):
         self.started: Counter[tuple[str, str]] = Counter()
         """Pods by the uid of their SyncJob and its attempt."""
         self._seen: set[str] = set()
+        self.misbehave: Callable[[Any], dict[str, Any] | None] = lambda _pod: None
+        """Another status for a pod than a good end, if it has one."""
 
     def run(self) -> None:
         while not self._stop_asked.wait(0.15):
@@ -108,6 +118,10 @@ class Hand(threading.Thread):
 
     def _end(self, pod: Any) -> None:
         if pod.metadata.uid in self._seen or pod.metadata.deletion_timestamp:
+            return
+        if poison := self.misbehave(pod):
+            self._cluster.pod_status(pod, poison)
+            self._seen.add(pod.metadata.uid)
             return
         identity = json.loads(pod.metadata.annotations[PLAN_ANNOTATION])["sync"]
         result = RunResult.model_validate(
