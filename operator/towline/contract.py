@@ -32,6 +32,7 @@ MAX_REPORT_BYTES = 16_384
 REQUESTED_AT = "towline.dev/requested-at"
 REQUESTED_BY = "towline.dev/requested-by"
 FULL_AT = "towline.dev/full-at"
+CANCEL = "towline.dev/cancel"
 ALLOWED_HOSTS = "towline.dev/allowed-hosts"
 EXPIRES_AT = "towline.dev/expires-at"
 

@@ -201,9 +201,7 @@ def test_inside_the_pod_there_is_no_token_no_root_and_nothing_to_write(
     assert not [name for name in seen["environment"] if name.endswith("_SERVICE_HOST") and "KUBERNETES" not in name]
 
 
-def test_a_running_sync_tells_how_far_it_is_and_forgets_it_at_the_end(
-    towline: Towline, namespace: str, running: dict[str, Any]
-) -> None:
+def test_a_running_sync_tells_how_far_it_is(towline: Towline, namespace: str, running: dict[str, Any]) -> None:
     name = running["metadata"]["labels"]["towline.dev/sync"]
 
     def told() -> dict[str, Any] | None:
@@ -213,8 +211,6 @@ def test_a_running_sync_tells_how_far_it_is_and_forgets_it_at_the_end(
     progress = until(told, 60, lambda: towline.describe(namespace, "slow"))
     assert progress["stream"] in {each["name"] for each in progress["streams"]}
     assert progress["updatedTime"]
-    assert towline.result(namespace, "slow", 300)["reason"] == "Completed"
-    assert "progress" not in towline.get(namespace, "syncjob", name)["status"]
 
 
 def test_the_pod_names_no_account_but_default_and_no_token_for_the_api_server(running: dict[str, Any]) -> None:
@@ -236,3 +232,17 @@ def test_no_credential_stands_in_any_object_but_the_secret(
     text = towline.target.kubectl("-n", namespace, "get", kinds, "-o", "yaml") + towline.metrics()
     for value in (stored, base64.b64decode(stored).decode()):
         assert value not in text
+
+
+def test_a_cancelled_sync_stops_and_says_what_stays(
+    towline: Towline, namespace: str, servicenow: str, running: dict[str, Any]
+) -> None:
+    name = running["metadata"]["labels"]["towline.dev/sync"]
+    towline.target.kubectl("-n", namespace, "annotate", "syncjob", name, "towline.dev/cancel=true")
+    assert towline.result(namespace, "slow", 90)["reason"] == "Cancelled"
+    status = towline.get(namespace, "syncjob", name)["status"]
+    assert "progress" not in status
+    assert not [pod for pod in towline.pods(namespace, "slow") if pod["status"]["phase"] == "Running"]
+    counts = towline.reader(namespace).counts("slow")
+    assert sum(live for live, _ in counts.values()) >= status["totals"]["upserted"] > 0
+    assert not towline.get(namespace, "integration", "slow")["status"].get("consecutiveFailures")

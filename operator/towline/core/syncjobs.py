@@ -11,7 +11,7 @@ from towline.api.conditions import Reason
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob, SyncJobStatus, Totals
 from towline.contract import Origin
-from towline.core import attempts, jobspec, syncstatus, times
+from towline.core import attempts, cancel, jobspec, syncstatus, times
 from towline.core.actions import (
     Action,
     CountAttempt,
@@ -37,6 +37,7 @@ GRACE = timedelta(seconds=60)
 """How long a SyncJob waits for its Integration, which may arrive after it from the same `kubectl apply`."""
 QUEUE_NEWS = timedelta(seconds=30)
 """How old, at least, the place in the queue that a status shows may be."""
+_LAST_WORDS = timedelta(seconds=5)
 _SHORT_GRACE = timedelta(seconds=10)
 _DEFAULT_ATTEMPTS = 4
 
@@ -74,6 +75,8 @@ def reconcile_sync(s: SyncSnapshot, now: datetime, settings: RunSettings) -> Dec
         return Decision()
     if status.completion_time:
         return Decision(_cleanup(s, status))
+    if cancel.asked(s.sync):
+        return _cancel(s, status, now, settings)
     if s.replaced_by:
         return _end(s, False, Reason.REPLACED, f'"{s.replaced_by}" replaced it', now, stop=True)
     if s.integration is None:
@@ -207,6 +210,31 @@ def _observe(
     written = syncstatus.retrying(s.sync, seen.reason, text, now, changes)
     event = Emit("Normal" if seen.kind is Kind.DISRUPTED else "Warning", "SyncRetrying", f"{seen.reason}: {text}")
     return Decision([PatchStatus(written), event, *counted], look_again=again)
+
+
+def _cancel(s: SyncSnapshot, status: SyncJobStatus, now: datetime, settings: RunSettings) -> Decision:
+    """Stop the pod, wait for its last words, and end: what it committed stays and is counted."""
+    attempt = status.attempts or 0
+    job, pod = s.jobs.get(attempt), s.pods.get(attempt)
+    match cancel.step(status, job, pod, now):
+        case cancel.Step.STOP if job is not None:
+            text = "is being cancelled: its pod is being stopped"
+            written = syncstatus.under_way(s.sync, Reason.RUNNING, text, now)
+            return Decision([PatchStatus(written), DeleteJob(job.name, job.uid)], now + _LAST_WORDS, Slot.HOLD)
+        case cancel.Step.WAIT:
+            return Decision(look_again=now + _LAST_WORDS, slot=Slot.HOLD)
+    seen = attempts.observe(job, pod, str(s.sync.metadata["uid"]), attempt, now, settings) if pod is not None else None
+    if not isinstance(seen, Outcome):
+        return _end(s, False, Reason.CANCELLED, cancel.WHY, now, stop=True)
+    changes = syncstatus.result_changes(s.sync, seen.result, _stream_names(s))
+    if seen.exit_code is not None:
+        changes["exit_code"] = seen.exit_code
+    counted: list[Action] = [CountAttempt(seen.result)] if seen.result else []
+    totals: Totals | None = changes.get("totals", status.totals)
+    if seen.kind is Kind.SUCCESS:  # it was faster
+        return _end(s, True, seen.reason, _success_message(s, seen, totals), now, changes, counted)
+    text = f"{cancel.WHY}; what it wrote stays: {syncstatus.counted(totals)}" if totals else cancel.WHY
+    return _end(s, False, Reason.CANCELLED, text, now, changes, counted, stop=True)
 
 
 def _orphan(s: SyncSnapshot, status: SyncJobStatus, now: datetime) -> Decision:

@@ -180,6 +180,48 @@ def test_a_replaced_run_stops_its_job() -> None:
     assert "DeleteJob" in kinds(decision)
 
 
+def cancelled(status: dict[str, Any] | None, **facts: Any) -> act.Decision:
+    subject = sync(status)
+    subject.metadata["annotations"] = {"towline.dev/cancel": "true"}
+    return decide(status, sync=subject, **facts)
+
+
+def test_a_cancelled_run_stops_its_pod_and_counts_what_it_had_committed() -> None:
+    alive = PodFacts("p", "p-1", "Running", running=True)
+    stopping = cancelled(RUNNING, jobs={1: JOB}, pods={1: alive})
+    assert kinds(stopping) == ["PatchStatus", "DeleteJob"]
+    assert condition(stopping)["status"] == "Unknown"
+    waiting = cancelled(RUNNING, pods={1: alive})
+    assert waiting.actions == []
+    assert waiting.look_again is not None
+    left = result("Disrupted", streams=[{"name": "hosts", "read": 40, "upserted": 30}])
+    words = PodFacts("p", "p-1", "Failed", exit_code=75, message=left.model_dump_json(), deleting_since=NOW)
+    ended = cancelled(RUNNING, pods={1: words})
+    assert (condition(ended)["status"], condition(ended)["reason"]) == ("False", "Cancelled")
+    assert "what it wrote stays: 30 new or changed of 40 read" in condition(ended)["message"]
+    assert [one.reason for one in ended.actions if isinstance(one, act.Emit)] == ["SyncCancelled"]
+
+
+def test_a_run_that_waits_is_cancelled_at_once_and_a_finished_one_stays_what_it_is() -> None:
+    assert condition(cancelled(None))["reason"] == "Cancelled"
+    retrying = {"attempts": 1, "failures": 1, "nextAttemptTime": "2026-11-21T09:00:00Z"}
+    assert condition(cancelled(retrying, jobs={1: JOB}))["reason"] == "Cancelled"
+    done = PodFacts("p", "p-1", "Succeeded", exit_code=0, message=result().model_dump_json())
+    assert condition(cancelled(RUNNING, jobs={1: JOB}, pods={1: done}))["reason"] == "Completed"
+    assert kinds(cancelled({"attempts": 1, "completionTime": "2026-11-21T08:00:00Z"})) == []
+
+
+def test_a_pod_on_a_lost_node_does_not_hold_up_cancelling() -> None:
+    lost = PodFacts("p", "p-1", "Running", running=True, deleting_since=NOW - timedelta(minutes=5))
+    assert condition(cancelled(RUNNING, pods={1: lost}))["reason"] == "Cancelled"
+
+
+def test_cancel_false_cancels_nothing() -> None:
+    subject = sync(None)
+    subject.metadata["annotations"] = {"towline.dev/cancel": "false"}
+    assert "CreateJob" in kinds(decide(sync=subject))
+
+
 def test_an_object_that_is_being_deleted_is_left_alone() -> None:
     subject = sync(RUNNING)
     subject.metadata["deletionTimestamp"] = "2026-11-21T08:29:59Z"
