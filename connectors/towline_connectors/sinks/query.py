@@ -88,6 +88,21 @@ def rows(target: str, name: str, where: Where = (), *, limit: int = DEFAULT_LIMI
         return run(f"SELECT * FROM {quote(relation)}{clause} LIMIT ?", (*params, max(0, limit)))
 
 
+def activity(target: str, where: Where = (), *, since: str = "", limit: int = DEFAULT_LIMIT) -> Rows:
+    """Records of activity, the newest first; `since` is ISO 8601. `where` as for `rows`, compared without regard to
+    upper and lower case. Raises SinkError."""
+    conditions, params = ["1 = 1"], list[Any]()
+    if since:
+        conditions.append("time >= ?")
+        params.append(since)
+    for column, value in where:
+        conditions.append(f"lower({quote(column)}) = ?")
+        params.append(value.lower())
+    sql = f"SELECT * FROM towline_activity WHERE {' AND '.join(conditions)} ORDER BY time DESC, id LIMIT ?"
+    with _reading(target) as (run, _):
+        return run(sql, (*params, max(0, limit)))
+
+
 def _relation(name: str, with_deleted: bool) -> tuple[str, Entity | None]:
     entity = next((one for one in REGISTRY.values() if name in (one.name, one.table)), None)
     if entity is not None:

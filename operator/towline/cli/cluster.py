@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from towline.cli.errors import FORBIDDEN, CliError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TIMEOUT = (5, 20)  # seconds to connect, to answer
+MANAGER = "towline-cli"  # in managed fields: what a person changed through this command
 
 
 def options(command: F) -> F:
@@ -49,9 +51,27 @@ class Cluster:
         attributes = {"verb": verb, "group": group, "resource": resource}
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                 "spec": {"resourceAttributes": attributes}}  # fmt: skip
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = json.loads(self._sent(lambda: self._request(path, None, _TIMEOUT, body)).read())
+        answer = self.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
         return bool(answer["status"]["allowed"])
+
+    def user(self) -> str:
+        """Who the API server takes us for; empty where it does not tell."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            answer = self.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+        except (CliError, _Absent):
+            return ""
+        return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a POST."""
+        answer: dict[str, Any] = json.loads(self._sent(lambda: self._request(path, None, _TIMEOUT, body)).read())
+        return answer
+
+    def delete(self, path: str) -> None:
+        """Delete an object; it is no error when it is not there."""
+        with contextlib.suppress(_Absent):
+            self._sent(lambda: self._request(path, None, _TIMEOUT, method="DELETE").read())
 
     def lines(self, path: str, query: dict[str, str]) -> Iterator[str]:
         """The lines of one GET as they come. Raises CliError."""
@@ -63,7 +83,9 @@ class Cluster:
 
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
         """A JSON merge patch of the object."""
-        answer: dict[str, Any] = self._call("patch_namespaced_custom_object", self.namespace, plural, name, body)
+        answer: dict[str, Any] = self._call(
+            "patch_namespaced_custom_object", self.namespace, plural, name, body, field_manager=MANAGER
+        )
         return answer
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
@@ -103,14 +125,20 @@ class Cluster:
         raise CliError(f'There is no Integration "{name}" in namespace "{self.namespace}".', cure)
 
     def _request(
-        self, path: str, query: dict[str, str] | None, timeout: tuple[int, int] | None, body: Any = None
+        self,
+        path: str,
+        query: dict[str, str] | None,
+        timeout: tuple[int, int] | None,
+        body: Any = None,
+        method: str = "",
     ) -> Any:
-        """The answer to a GET, or to a POST of `body`; its own body is not read yet. Raises ApiException."""
+        """The answer to a GET, to a POST of `body`, or to another method; its own body is not read yet. Raises
+        ApiException."""
         from kubernetes.client import ApiException
 
         client = self.api.api_client
         sent = client.param_serialize(
-            "GET" if body is None else "POST",
+            method or ("GET" if body is None else "POST"),
             path,
             query_params=list((query or {}).items()),
             body=body,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from towline.cli import cluster, inside
 from towline.cli.errors import CliError
 from towline.cli.output import display_width, print_json, print_rows, program, say, table, terminal_width
 
@@ -23,9 +24,7 @@ BOOKKEEPING = frozenset(
 )
 
 
-@click.command()
-@click.argument("entity", required=False, metavar="[ENTITY|VIEW]")
-@click.option(
+target_option = click.option(
     "--from",
     "target",
     default=DEFAULT_TARGET,
@@ -34,11 +33,18 @@ BOOKKEEPING = frozenset(
     metavar="FILE|URL",
     help="SQLite file, postgresql://, parquet:/// or s3:// URL; also $TOWLINE_TO.",
 )
+
+
+@click.command()
+@click.argument("entity", required=False, metavar="[ENTITY|VIEW]")
+@target_option
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value. Repeatable.")
 @click.option("--columns", metavar="A,B,…", help="Only these columns, in this order.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(min=0), help="Rows at most; 0 for all.")
 @click.option("--deleted", is_flag=True, help="Also rows that the source has deleted.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@inside.options
+@cluster.options
 def data(
     entity: str | None,
     target: str,
@@ -47,6 +53,13 @@ def data(
     limit: int,
     deleted: bool,
     output: str,
+    in_cluster: bool,
+    image: str | None,
+    destination_secret: str | None,
+    claim: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
 ) -> None:
     """Show synced rows of an ENTITY (asset, vulnerability, user …), table or VIEW; without one, what there is.
 
@@ -55,6 +68,11 @@ def data(
     from towline_connectors.sinks.base import SinkError
     from towline_connectors.sinks.query import QueryError
 
+    if in_cluster:
+        place = inside.Place(image, destination_secret, claim)
+        connection = cluster.connect(kubeconfig, context, namespace)
+        _from_cluster(connection, place, entity, where, columns, limit, deleted, output)
+        return
     try:
         if entity is None:
             _overview(target, output)
@@ -65,6 +83,35 @@ def data(
     except SinkError as error:
         cure = [] if target != DEFAULT_TARGET else [f"A first sync into it: {program()} run cisa-kev"]
         raise CliError(str(error), *cure) from None
+
+
+def _from_cluster(
+    connection: cluster.Cluster,
+    place: inside.Place,
+    entity: str | None,
+    where: tuple[str, ...],
+    columns: str | None,
+    limit: int,
+    deleted: bool,
+    output: str,
+) -> None:
+    """The same, asked in a pod of the namespace: it answers with JSON, and the table is made here."""
+    from towline_connectors.sinks.query import Rows
+
+    asked = ["data", *([entity] if entity else []), *(part for one in where for part in ("--where", one))]
+    asked += [*(["--columns", columns] if columns else []), *(["--deleted"] if deleted else [])]
+    objects = inside.ask(connection, [*asked, "--limit", str(limit), "-o", "json"], place)
+    names = list(objects[0]) if objects else []
+    found = Rows(names, [tuple(one.values()) for one in objects])
+    if output == "table" and entity is not None and objects:
+        _print_table(found, _entity(entity), everything=bool(columns))
+    else:
+        print_rows(names, [list(row) if output == "json" else [_plain(value) for value in row] for row in found.rows],
+                   output)  # fmt: skip
+    if not objects:
+        say("!", "There are no such rows.")
+    elif entity is not None and limit and len(objects) == limit:
+        say("!", f"These are the first {limit} rows; --limit 0 shows all.")
 
 
 def _overview(target: str, output: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from towline.cli.credentials import Credentials, Secret
 from towline.cli.errors import CliError
 from towline.cli.manifests import Document
 from towline.cli.output import program
-from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Plan
+from towline.contract import ALLOWED_HOSTS, EXIT_CODES, ExitCode, Origin, Plan
 from towline.core import hosts
 from towline.core.config import with_defaults
 from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
@@ -256,9 +257,18 @@ def plan_of(integration: Integration, namespace: str, view: View, choices: Choic
         spec=SyncJobSpec(integration_ref=IntegrationRef(name=name), mode=mode),
     )
     try:
-        return build_plan(sync, 1, integration, view, RunSettings(deadline_seconds=LONGEST_RUN))
+        origin = Origin(trigger="Manual", actor=_person())
+        return build_plan(sync, 1, integration, view, RunSettings(deadline_seconds=LONGEST_RUN), origin)
     except PlanTooLargeError as error:
         raise CliError(f"{name} cannot run: {error}.", exit_code=ExitCode.CONFIG) from None
+
+
+def _person() -> str:
+    """Who sits here, for the record of the run."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a user's name
+        return ""
 
 
 def _ca_bundle(integration: Integration, documents: Sequence[Document], namespace: str) -> str | None:

@@ -18,6 +18,7 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("run", "towline.cli.run", "Run a connector here, from manifests or by name."),
             Verb("simulate", "towline.cli.simulate", "Serve a vendor's API with made-up data, to try a connector."),
             Verb("data", "towline.cli.data", "Show what has been synced."),
+            Verb("activity", "towline.cli.activity", "Show what happened: runs, checks, changes, and by whom."),
             Verb("correlate", "towline.cli.correlate", "Link the assets that several sources show."),
             Verb("validate", "towline.cli.validate", "Check manifests without a cluster."),
         ),

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 _COLOURS = {"✔": "\x1b[32m", "✗": "\x1b[31m", "►": "\x1b[36m", "◎": "\x1b[36m", "!": "\x1b[33m"}
 _PLAIN = {"✔": "ok", "✗": "error:", "►": ">", "◎": "..", "→": "->", "…": "...", "·": "-"}
 _RESET = "\x1b[0m"
+TALK_PREFIX = "TOWLINE_TALK_PREFIX"  # a pod's log has data and talk in one: the caller tells them apart by this
 
 
 def program() -> str:
@@ -39,7 +40,7 @@ def say(symbol: str, text: str) -> None:
         for fancy, plain in _PLAIN.items():
             text = text.replace(fancy, plain)
         text = text.encode("ascii", "replace").decode()
-    print(f"{mark} {text}", file=stream, flush=True)
+    print(f"{os.environ.get(TALK_PREFIX, '')}{mark} {text}", file=stream, flush=True)
 
 
 def _speaks_utf8(stream: TextIO) -> bool:

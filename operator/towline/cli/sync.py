@@ -12,7 +12,7 @@ from towline.api.base import seconds
 from towline.cli import cluster
 from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
 from towline.cli.output import duration, number, print_json, program, say
-from towline.contract import FULL_AT, REQUESTED_AT
+from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
 
 if TYPE_CHECKING:
     from towline.cli.cluster import Cluster
@@ -58,7 +58,8 @@ def sync(
             exit_code=NOT_READY,
         )
     token = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    connection.annotate("integrations", name, {REQUESTED_AT: token, **({FULL_AT: token} if full else {})})
+    who = {REQUESTED_BY: user} if (user := connection.user()) else {}
+    connection.annotate("integrations", name, {REQUESTED_AT: token, **who, **({FULL_AT: token} if full else {})})
     job_name = names.requested(name, token)
     say("►", f"asked for a {'full ' if full else ''}sync of {where}: SyncJob {job_name}")
     if not wait:
