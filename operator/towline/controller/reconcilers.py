@@ -59,7 +59,8 @@ async def _connector(context: Context, key: Key, raw: dict[str, Any]) -> datetim
         # Compiling parses hundreds of expressions: off the loop, so that nobody waits for it.
         wrong = await asyncio.to_thread(problems, raw, context.check)
         context.verdicts[uid] = (generation, wrong)
-    users = len(context.cache.group("Integration", "", key.name))
+    # Whoever sees some namespaces only cannot count; two of them would correct each other for ever.
+    users = None if context.settings.namespaces else len(context.cache.group("Integration", "", key.name))
     decision = reconcile_connector(raw, wrong, users, context.clock())
     await perform(context, key.kind, raw, decision.actions)
     return decision.look_again

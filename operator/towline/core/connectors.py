@@ -40,8 +40,8 @@ def problems(raw: Mapping[str, Any], check: Check) -> list[str]:
     return found or check(connector)
 
 
-def reconcile_connector(raw: Mapping[str, Any], wrong: list[str], users: int, now: datetime) -> Decision:
-    """The status of one Connector."""
+def reconcile_connector(raw: Mapping[str, Any], wrong: list[str], users: int | None, now: datetime) -> Decision:
+    """The status of one Connector. `users`: how many Integrations name it; None where nobody can tell."""
     meta = raw.get("metadata", {})
     if meta.get("deletionTimestamp"):
         return Decision()
@@ -58,7 +58,7 @@ def reconcile_connector(raw: Mapping[str, Any], wrong: list[str], users: int, no
         wanted = [Wanted(ConditionType.READY, "True", Reason.VALID, "The manifest can be used")]
     status = {
         "observedGeneration": generation,
-        "users": users,
+        **({"users": users} if users is not None else {}),
         "conditions": settle(before, wanted, generation, now),
     }
     actions: list[Action] = [PatchStatus(status)]
