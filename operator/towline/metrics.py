@@ -38,6 +38,8 @@ class IntegrationSample:
     """State that probes found; empty where nothing is probed."""
     probe_seconds: float | None = None
     last_probe: float | None = None
+    expiries: tuple[tuple[str, float], ...] = ()
+    """Pairs of what (credentials, certificate) and when."""
 
 
 class _Integrations(Collector):
@@ -68,6 +70,11 @@ class _Integrations(Collector):
         )
         failures = GaugeMetricFamily(
             "towline_integration_consecutive_failures", "Failed syncs since the last success", labels=place
+        )
+        expires = GaugeMetricFamily(
+            "towline_integration_expiry_timestamp_seconds",
+            "When credentials or the system's certificate expire, where that is known",
+            labels=[*place, "what"],
         )
         health = GaugeMetricFamily(
             "towline_integration_health", "State of the system as probes find it", labels=[*place, "state"]
@@ -103,6 +110,8 @@ class _Integrations(Collector):
                 latency.add_metric(where, sample.probe_seconds)
             if sample.last_probe is not None:
                 probed.add_metric(where, sample.last_probe)
+            for what, moment in sample.expiries:
+                expires.add_metric([*where, what], moment)
             for type_, status, reason in sample.conditions:
                 # Three series for Ready, one for the others: enough to alert on, a third of the series.
                 statuses = ("True", "False", "Unknown") if type_ == "Ready" else ("True",)
@@ -111,6 +120,7 @@ class _Integrations(Collector):
                 if type_ == "Stalled" and status == "True":
                     stalled.add_metric([*where, reason], 1)
         yield from (
+            expires,
             info,
             condition,
             stalled,

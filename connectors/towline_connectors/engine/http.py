@@ -23,9 +23,10 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # its com
 
 import httpx  # noqa: E402
 
-from towline_connectors.engine import clock, connecting  # noqa: E402
+from towline_connectors.engine import certificates, clock, connecting  # noqa: E402
 from towline_connectors.engine.addresses import Gate, is_address, plain_host  # noqa: E402
 from towline_connectors.engine.addresses import gate as gate_of  # noqa: E402
+from towline_connectors.engine.certificates import Lifetime  # noqa: E402
 from towline_connectors.engine.errors import (  # noqa: E402
     ConfigInvalid,
     HostNotAllowed,
@@ -116,6 +117,9 @@ class Client:
         self._clients: dict[tuple[str, str | None], httpx.AsyncClient] = {}
         self._agent = user_agent()
         self.counts: Counter[str] = Counter()
+        self.certificate: Lifetime | None = None
+        """Of all certificates that hosts have shown, the one that ends first."""
+        self._looked_at: set[str] = set()
         self.received = 0  # bytes of answers as they came, before inflating
 
     async def send(self, request: HttpRequest, *, redirects: bool = True) -> HttpAnswer:
@@ -200,6 +204,7 @@ class Client:
                     response = await stack.enter_async_context(
                         client.stream(request.method, url, headers=headers, content=request.body)
                     )
+            self._look_at(response, host)
             self.counts["429" if response.status_code == 429 else f"{response.status_code // 100}xx"] += 1
 
             async def chunks(limit: int) -> AsyncIterator[bytes]:
@@ -214,6 +219,16 @@ class Client:
                     yield piece
 
             yield HttpStream(response.status_code, response.headers, request.url, chunks, _cookies(response))
+
+    def _look_at(self, response: httpx.Response, host: str) -> None:
+        """Remember until when the certificates of a host are valid, once for each."""
+        if host in self._looked_at:
+            return
+        self._looked_at.add(host)
+        stream = response.extensions.get("network_stream")
+        tls = stream.get_extra_info("ssl_object") if stream is not None else None
+        if tls is not None:
+            self.certificate = certificates.first_to_end([self.certificate, certificates.of_connection(tls)])
 
     def _receive(self, size: int) -> None:
         self.received += size

@@ -10,6 +10,7 @@ from towline.api.http import Request
 from towline.api.manifest import Stream
 from towline_connectors.engine import tls
 from towline_connectors.engine.caller import Call, Caller
+from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
 from towline_connectors.engine.http import MAX_BODY, Client
 from towline_connectors.engine.interpolate import Scope
@@ -53,6 +54,11 @@ class HttpSource:
     def received(self) -> int:
         """Bytes of the answers, before inflating."""
         return self._client.received
+
+    @property
+    def certificate(self) -> Lifetime | None:
+        """How long the system's certificates are valid, as far as they were seen."""
+        return self._client.certificate
 
     async def check(self) -> None:
         health = self._spec.health

@@ -21,8 +21,9 @@ from ldap3.core.exceptions import LDAPException, LDAPInvalidFilterError
 from towline.api.base import seconds
 from towline.api.directory import Directory, Search
 from towline.api.manifest import Stream
-from towline_connectors.engine import ldap_values
+from towline_connectors.engine import certificates, ldap_values
 from towline_connectors.engine.addresses import plain_host
+from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.errors import (
     ConfigInvalid,
     HostNotAllowed,
@@ -118,6 +119,12 @@ class LdapSource:
     def received(self) -> int:
         """Bytes that came from the directory."""
         return sum(int(usage.bytes_received) for usage in self._usages)
+
+    @property
+    def certificate(self) -> Lifetime | None:
+        """How long the directory's certificate is valid; None without a connection."""
+        connection = self._connection
+        return certificates.of_connection(connection.socket) if connection is not None and connection.socket else None
 
     async def close(self) -> None:
         """Ends the connection at once, also while a search is running."""

@@ -5,16 +5,38 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from towline.contract import Plan
+from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.errors import EngineError, Unreachable
 from towline_connectors.engine.run import check
 
 if TYPE_CHECKING:
     from towline_connectors.engine.accounts import Accounts
 
-_NEEDED = ("http", "health", "credentials", "configSchema", "egress", "title", "version", "category", "capabilities")
+_NEEDED = (
+    "http",
+    "ldap",
+    "health",
+    "credentials",
+    "configSchema",
+    "egress",
+    "title",
+    "version",
+    "category",
+    "capabilities",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What went wrong, if anything, how many seconds it took, and how long the system's certificates are valid."""
+
+    failure: EngineError | None
+    seconds: float
+    certificate: Lifetime | None = None
 
 
 def lean(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,18 +52,21 @@ async def probe(
     ca_bundle: str | None = None,
     proxy: str | None = None,
     accounts: Accounts | None = None,
-) -> tuple[EngineError | None, float]:
-    """What went wrong, if anything, and how many seconds it took. Sends nothing twice; raises nothing expected.
+) -> Answer:
+    """Asks once. Sends nothing twice; raises nothing expected.
 
     `accounts` keeps tokens and budgets from one probe to the next, for all integrations that share a credential."""
     began = time.monotonic()
     failure: EngineError | None = None
+    certificate: Lifetime | None = None
     try:
         async with asyncio.timeout(seconds):
-            await check(plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy, accounts=accounts)
+            certificate = await check(
+                plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy, accounts=accounts
+            )
     except EngineError as error:
         failure = error
     except TimeoutError:
         host = plan.allowed_hosts[0] if plan.allowed_hosts else "the system"
         failure = Unreachable(f"{host} does not answer in time.")
-    return failure, time.monotonic() - began
+    return Answer(failure, time.monotonic() - began, certificate)

@@ -21,6 +21,7 @@ from towline_connectors.engine import clock as clocks
 from towline_connectors.engine import expressions, interpolate, window
 from towline_connectors.engine.addresses import EntryError, Gate, gate
 from towline_connectors.engine.apart import SessionApart, SinkApart
+from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.compile import Compiled, CompiledStream, compile_plan
 from towline_connectors.engine.errors import (
     ConfigInvalid,
@@ -140,14 +141,18 @@ async def check(
     ca_bundle: str | None = None,
     proxy: str | None = None,
     accounts: Accounts | None = None,
-) -> None:
-    """The check of mode Check alone, in the event loop that runs. Waits end at `deadline`. Raises EngineError."""
+) -> Lifetime | None:
+    """The check of mode Check alone, in the event loop that runs. Waits end at `deadline`. Raises EngineError.
+
+    Returns how long the system's certificates are valid; None where it showed none."""
     kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
     runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
     runner.accounts = accounts
     source = runner._open(compile_plan(plan), deadline)
     try:
         await source.check()
+        found: Lifetime | None = getattr(source, "certificate", None)
+        return found
     finally:
         await source.close()
 
@@ -287,19 +292,7 @@ class _Runner:
 
         after = self.batches.get(stream.name, 0)
         writer = StreamWriter(stream, decision, origin, state, self.session, self.plan.sync.uid, notify, after)
-        scope: dict[str, Any] = {
-            "config": self.plan.config,
-            "secret": self.secrets,
-            "stream": {"name": stream.name, "permission": stream.spec.permission},
-            "window": {"start": decision.window.start, "full": decision.window.full, "now": decision.window.now},
-        }
-        reading = Reading(
-            stream=stream.spec,
-            window=decision.window,
-            text=lambda template: interpolate.fill(template, scope),
-            job=decision.job,
-            cursor_of=_cursor_of(stream),
-        )
+        reading = reading_of(self.plan, self.secrets, stream, decision)
         notify(writer.tally)
 
         async def work(call: Callable[..., None], *arguments: Any) -> None:
@@ -335,6 +328,33 @@ class _Runner:
                 with suppress(base.SinkError):
                     self.session.close()
         return result
+
+
+def opened(
+    plan: Plan, secrets: Mapping[str, str], *, deadline: float, ca_bundle: str | None = None, proxy: str | None = None
+) -> tuple[Compiled, Source, Secrets]:
+    """A plan's system, for those who only look at it; the caller closes the source. Raises EngineError."""
+    kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
+    runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
+    compiled = compile_plan(plan)
+    return compiled, runner._open(compiled, deadline), kept
+
+
+def reading_of(plan: Plan, secrets: Secrets, stream: CompiledStream, decision: window.Decision) -> Reading:
+    """One pass over a stream, with what its texts may refer to."""
+    scope: dict[str, Any] = {
+        "config": plan.config,
+        "secret": secrets,
+        "stream": {"name": stream.name, "permission": stream.spec.permission},
+        "window": {"start": decision.window.start, "full": decision.window.full, "now": decision.window.now},
+    }
+    return Reading(
+        stream=stream.spec,
+        window=decision.window,
+        text=lambda template: interpolate.fill(template, scope),
+        job=decision.job,
+        cursor_of=_cursor_of(stream),
+    )
 
 
 def _cursor_of(stream: CompiledStream) -> Callable[[Any], str | None]:

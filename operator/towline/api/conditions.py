@@ -70,6 +70,7 @@ class Reason(StrEnum):
     UNREACHABLE = "Unreachable"
     DEGRADED = "Degraded"
     EXPIRES_SOON = "ExpiresSoon"
+    CERTIFICATE_EXPIRES_SOON = "CertificateExpiresSoon"
     EXPIRED = "Expired"
     RATE_LIMITED = "RateLimited"
     UP_TO_DATE = "UpToDate"

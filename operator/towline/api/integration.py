@@ -293,7 +293,11 @@ class CredentialsStatus(Model):
     checked_time: Time | None = Field(
         default=None, description="When the vendor was last asked whether it accepts them."
     )
-    expires_at: Time | None = Field(default=None, description="When they expire, where the vendor tells.")
+    expires_at: Time | None = Field(
+        default=None,
+        description="When they expire: as the Secret's annotation towline.dev/expires-at, a client certificate or a"
+        " token in the Secret says; the first of these.",
+    )
 
 
 class HealthStatus(Model):
@@ -305,6 +309,9 @@ class HealthStatus(Model):
     since: Time | None = Field(default=None, description="When this state was reached.")
     latency_milliseconds: int | None = Field(default=None, description="Time of an answer when it was reached.")
     message: str | None = Field(default=None, max_length=256, description="The failure that led to it.")
+    certificate_expires_at: Time | None = Field(
+        default=None, description="When the first of the certificates expires that the system shows."
+    )
 
 
 class HourCounts(Model):

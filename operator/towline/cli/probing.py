@@ -7,8 +7,11 @@ import tempfile
 from pathlib import Path
 
 from towline.api.conditions import Reason
-from towline.controller.probes import Target
+from towline.controller.probes import Found, Target
+from towline.core.expiry import Expiry, What
+from towline_connectors.engine import certificates
 from towline_connectors.engine.accounts import Accounts
+from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.probe import lean, probe
 
 
@@ -18,10 +21,10 @@ class SystemProber:
     def __init__(self) -> None:
         self._accounts = Accounts()
 
-    async def __call__(self, target: Target, seconds: float) -> tuple[Reason, str, float]:
+    async def __call__(self, target: Target, seconds: float) -> Found:
         """Make the health call of a manifest once. Raises only what nobody foresaw."""
         plan = target.plan.model_copy(update={"manifest": lean(target.plan.manifest)})
-        failure, took = await probe(
+        answer = await probe(
             plan,
             target.secrets,
             seconds,
@@ -29,9 +32,24 @@ class SystemProber:
             proxy=target.proxy or None,
             accounts=self._accounts,
         )
-        if failure is None:
-            return Reason.REACHABLE, "", took
-        return failure.reason, failure.message, took
+        expiries = _expiries(target, answer.certificate)
+        if answer.failure is None:
+            return Found(Reason.REACHABLE, "", answer.seconds, expiries)
+        return Found(answer.failure.reason, answer.failure.message, answer.seconds, expiries)
+
+
+def _expiries(target: Target, shown: Lifetime | None) -> tuple[Expiry, ...]:
+    """What the system showed and what the Secret holds, as far as it says when it ends."""
+    found = []
+    if shown is not None:
+        host = next(iter(target.plan.allowed_hosts), "the system")
+        cure = "It is renewed at the system; from then on syncs fail if it is not"
+        found.append(Expiry(What.CERTIFICATE, shown.ends, f"The certificate of {host}", shown.begins, cure))
+    for key, value in sorted(target.secrets.items()):
+        if life := certificates.of_text(value):
+            cure = "Put a new one into the Secret"
+            found.append(Expiry(What.CREDENTIALS, life.ends, f'The credential "{key}"', life.begins, cure))
+    return tuple(found)
 
 
 def _as_file(pem: str) -> str:

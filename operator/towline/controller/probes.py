@@ -14,11 +14,13 @@ from typing import Any
 
 from towline.api.base import seconds
 from towline.api.conditions import Reason
-from towline.api.integration import HealthStatus, Integration
+from towline.api.connector import ConnectorSpec
+from towline.api.integration import CredentialsStatus, HealthStatus, Integration
 from towline.contract import Egress, Plan, SyncIdentity
 from towline.controller.breakers import Breakers
 from towline.controller.queue import Key, WorkQueue
 from towline.core import health
+from towline.core.expiry import Expiry
 from towline.core.health import Probed, Track
 from towline.core.schedule import stable_offset
 from towline.core.validate import View
@@ -46,8 +48,18 @@ class Target:
     proxy: str = ""
 
 
-Probe = Callable[[Target, float], Awaitable[tuple[Reason, str, float]]]
-"""Makes the call within so many seconds: reason (Reachable when good), message, seconds that it took."""
+@dataclass(frozen=True)
+class Found:
+    """What a health call came to. `reason` is Reachable when good."""
+
+    reason: Reason
+    message: str = ""
+    seconds: float = 0.0
+    expiries: tuple[Expiry, ...] = ()
+
+
+Probe = Callable[[Target, float], Awaitable[Found]]
+"""Makes the call within so many seconds."""
 
 
 @dataclass
@@ -106,7 +118,7 @@ class Prober:
     def consider(self, key: Key, raw: dict[str, Any], subject: Integration, view: View | None) -> None:
         """Probe this Integration from now on, or no longer."""
         spec = view.connector.spec if view else None
-        if self._probe is None or view is None or spec is None or spec.health is None or spec.http is None:
+        if self._probe is None or view is None or spec is None or not _can_be_probed(spec):
             self.forget(key)
             return
         if subject.spec.suspend:
@@ -117,13 +129,14 @@ class Prober:
         known = self._watched.get(key)
         if known is not None and known.version == version:
             return
-        every = timedelta(seconds=max(_MIN_EVERY, seconds(spec.health.every) if spec.health.every else self._every))
+        own = spec.health.every if spec.health else None
+        every = timedelta(seconds=max(_MIN_EVERY, seconds(own) if own else self._every))
         offset = timedelta(seconds=stable_offset(meta["uid"], int(every.total_seconds())))
         same = known is not None and known.uid == meta["uid"]
-        before = (
-            HealthStatus.model_validate(raw["status"]["health"]) if (raw.get("status") or {}).get("health") else None
-        )
-        track = known.track if known is not None and same else health.remembered(before)
+        status = raw.get("status") or {}
+        before = HealthStatus.model_validate(status["health"]) if status.get("health") else None
+        credentials = CredentialsStatus.model_validate(status["credentials"]) if status.get("credentials") else None
+        track = known.track if known is not None and same else health.remembered(before, credentials)
         self._watched[key] = _Watched(meta["uid"], subject, view, every, offset, version, track)
         now = self._clock()
         first = now if before is None and not same else health.next_probe(track, every, offset, now)
@@ -160,12 +173,13 @@ class Prober:
             if target is None:
                 return health.next_probe(found.track, found.every, found.offset, self._clock())
             began = time.monotonic()
-            reason, message, took = await self._probe(target, PROBE_SECONDS)
-            self._metrics.probe_overhead.observe(max(0.0, time.monotonic() - began - took))
-            failure = message if reason is Reason.UNREACHABLE else ""
+            answer = await self._probe(target, PROBE_SECONDS)
+            self._metrics.probe_overhead.observe(max(0.0, time.monotonic() - began - answer.seconds))
+            failure = answer.message if answer.reason is Reason.UNREACHABLE else ""
         finally:
             self.breakers.end(host, failure)
-        return self._take(key, found, Probed(self._clock(), reason, message, took))
+        probed = Probed(self._clock(), answer.reason, answer.message, answer.seconds, answer.expiries)
+        return self._take(key, found, probed)
 
     def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
         connector = str(found.view.connector.metadata["name"])
@@ -174,7 +188,8 @@ class Prober:
         if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
             return self._clock() if key in self._watched else None
         before, found.track = found.track, health.observe(found.track, probed)
-        if before.state is not found.track.state or before.rejected != found.track.rejected:
+        after = found.track
+        if (before.state, before.rejected, before.expiries) != (after.state, after.rejected, after.expiries):
             self._changed(key)
         if probed.reason is Reason.CREDENTIALS_REJECTED:
             found.resting = found.version
@@ -199,6 +214,11 @@ class Prober:
         except NotFoundError:
             return None
         return Target(_plan(found, namespace, self._egress), secrets, bundle, proxy)
+
+
+def _can_be_probed(spec: ConnectorSpec) -> bool:
+    """A directory is asked to log the account in; an HTTP API needs a call that costs little."""
+    return spec.ldap is not None or (spec.health is not None and spec.http is not None)
 
 
 def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from towline.api.integration import Schedule
 from towline.controller.cache import Cache
 from towline.core import recent, times
+from towline.core.expiry import What
 from towline.core.health import Track
 from towline.core.schedule import ScheduleError, gap, timetable
 from towline.metrics import IntegrationSample
@@ -55,7 +56,16 @@ def _sample(
         health=str(track.state) if track else "",
         probe_seconds=track.seconds or None if track else None,
         last_probe=probed.at.timestamp() if probed else None,
+        expiries=_expiries(status),
     )
+
+
+def _expiries(status: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    known = (
+        (What.CREDENTIALS, (status.get("credentials") or {}).get("expiresAt")),
+        (What.CERTIFICATE, (status.get("health") or {}).get("certificateExpiresAt")),
+    )
+    return tuple((str(what), at.timestamp()) for what, text in known if (at := times.moment(text)))
 
 
 @lru_cache(maxsize=4096)

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from towline.api.conditions import Reason
-from towline.api.integration import HealthStatus
-from towline.core import times
+from towline.api.integration import CredentialsStatus, HealthStatus
+from towline.core import expiry, times
+from towline.core.expiry import Expiry, What
 
 FAILURES_UNTIL_DOWN = 3
 SUCCESSES_UNTIL_HEALTHY = 2
@@ -41,6 +42,8 @@ class Probed:
     reason: Reason
     message: str = ""
     seconds: float = 0.0
+    expiries: tuple[Expiry, ...] = ()
+    """What was seen to expire, seen again at each probe that came so far."""
 
     @property
     def answered(self) -> bool:
@@ -65,6 +68,7 @@ class Track:
     """`seconds` when the state was reached: what the status shows, so that it is not written at every probe."""
     rejected: str = ""
     """Why the credentials were refused; empty while they are accepted or unknown."""
+    expiries: tuple[Expiry, ...] = ()
 
     @property
     def unsettled(self) -> bool:
@@ -72,7 +76,7 @@ class Track:
         return bool(self.recent) and self.recent[-1] is (self.state is State.DOWN)
 
 
-def remembered(status: HealthStatus | None) -> Track:
+def remembered(status: HealthStatus | None, credentials: CredentialsStatus | None = None) -> Track:
     """The track after a restart: state and since are carried on, so a restart is no transition."""
     if status is None or status.state is None:
         return Track()
@@ -83,7 +87,18 @@ def remembered(status: HealthStatus | None) -> Track:
         seconds=seconds,
         told_seconds=seconds,
         told=status.message or "",
+        expiries=_remembered(status, credentials),
     )
+
+
+def _remembered(status: HealthStatus, credentials: CredentialsStatus | None) -> tuple[Expiry, ...]:
+    """Until the first probe after a restart says it anew."""
+    found = []
+    if at := times.moment(status.certificate_expires_at):
+        found.append(Expiry(What.CERTIFICATE, at, "The system's certificate"))
+    if credentials and (at := times.moment(credentials.expires_at)):
+        found.append(Expiry(What.CREDENTIALS, at, "The credentials"))
+    return tuple(found)
 
 
 def observe(track: Track, probed: Probed) -> Track:
@@ -99,6 +114,7 @@ def observe(track: Track, probed: Probed) -> Track:
         recent=recent,
         seconds=seconds,
         rejected=probed.message if probed.reason in _REJECTIONS else "",
+        expiries=probed.expiries if probed.answered else track.expiries,
     )
     if state is track.state:
         return after
@@ -139,4 +155,6 @@ def status(track: Track) -> dict[str, Any] | None:
         found["latencyMilliseconds"] = round(track.told_seconds * 1000)
     if track.told:
         found["message"] = track.told[:256]
+    if certificate := expiry.first(track.expiries, What.CERTIFICATE):
+        found["certificateExpiresAt"] = times.text(certificate.at)
     return found

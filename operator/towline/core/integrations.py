@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from towline.core import expiry, health, history, names, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import Wanted, find, settle
+from towline.core.expiry import Expiry, What
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, TRIGGER_LABEL, Surroundings
 from towline.core.health import Track
 from towline.core.runs import Run, unfinished
@@ -24,6 +25,7 @@ _GRACE = timedelta(seconds=5)
 """What an Integration names may arrive a moment after it, from the same `kubectl apply`."""
 _MAY_ARRIVE = {Reason.SECRET_NOT_FOUND, Reason.CONNECTOR_NOT_FOUND}
 _MAX_TOKEN = 64
+_EXPIRING = {Reason.EXPIRES_SOON, Reason.EXPIRED, Reason.CERTIFICATE_EXPIRES_SOON}
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     table = view.timetable if view else None
     wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now, s.health)
     status = _status(before, past, plan, [run.name for run in active], starts, view)
-    expires = view.expires if view else None
-    wanted = expiry.warned(wanted, expires, now)
-    if expires:
-        status["credentials"] = {**status.get("credentials", {}), "expiresAt": times.text(expires)}
+    ends = _expiries(view, s.health)
+    wanted = _worded(before, expiry.warned(wanted, ends, now), s.health)
+    if expires := expiry.first(ends, What.CREDENTIALS):
+        status["credentials"] = {**status.get("credentials", {}), "expiresAt": times.text(expires.at)}
     told = health.status(s.health) if s.health else None
     if told or before.health:
         status["health"] = told or before.model_dump(mode="json", by_alias=True, exclude_none=True)["health"]
@@ -92,7 +94,7 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     )
     actions += [DeleteSync(run.name, run.uid) for run in gone]
     stale = stale_at(table, past.last_success) if table and past.last_success and not spec.suspend else None
-    again = earliest(plan.next, stale if stale and stale > now else None, expiry.next_look(expires, now))
+    again = earliest(plan.next, stale if stale and stale > now else None, expiry.next_look(ends, now))
     return Decision(actions, again)
 
 
@@ -249,13 +251,35 @@ def _status(
     return {key: value for key, value in status.items() if value is not None}
 
 
-def _expiry_events(before: IntegrationStatus, wanted: list[Wanted]) -> list[Action]:
-    old = find(before.conditions, ConditionType.CREDENTIALS_VALID)
+def _expiries(view: View | None, track: Track | None) -> tuple[Expiry, ...]:
+    written = (expiry.annotated(view.expires),) if view and view.expires else ()
+    return (*written, *(track.expiries if track else ()))
+
+
+def _worded(before: IntegrationStatus, wanted: list[Wanted], track: Track | None) -> list[Wanted]:
+    """Until the first probe after a restart only dates are known: what was said stays, so nothing is written."""
+    if track is None or track.last is not None:
+        return wanted
+    told = {one.type: one for one in before.conditions or []}
     return [
-        Emit("Warning", f"Credentials{one.reason}", one.message)
+        replace(one, message=told[one.type].message)
+        if one.reason in _EXPIRING and one.type in told and told[one.type].reason == one.reason
+        else one
         for one in wanted
-        if one.reason in (Reason.EXPIRES_SOON, Reason.EXPIRED) and (old is None or old.reason != one.reason)
     ]
+
+
+def _expiry_events(before: IntegrationStatus, wanted: list[Wanted]) -> list[Action]:
+    events: list[Action] = []
+    for one in wanted:
+        old = find(before.conditions, ConditionType(one.type))
+        if old is not None and old.reason == one.reason:
+            continue
+        if one.reason in (Reason.EXPIRES_SOON, Reason.EXPIRED):
+            events.append(Emit("Warning", f"Credentials{one.reason}", one.message))
+        elif one.reason == Reason.CERTIFICATE_EXPIRES_SOON:
+            events.append(Emit("Warning", one.reason, one.message))
+    return events
 
 
 def _events(before: IntegrationStatus, wanted_ready: tuple[str, str, str], plan: _Planner) -> list[Action]:

@@ -259,4 +259,6 @@ def _kept(before: list[Condition] | None, type_: ConditionType) -> list[Wanted]:
     if old is not None and old.reason in (Reason.EXPIRES_SOON, Reason.EXPIRED):  # of a date that may have moved
         accepted = Wanted(type_, "True", Reason.ACCEPTED, "The system accepted the credentials")
         return [accepted] if old.status == "True" else []
+    if old is not None and old.reason == Reason.CERTIFICATE_EXPIRES_SOON:
+        return [Wanted(type_, "True", Reason.REACHABLE, "The system answers")]
     return [Wanted(type_, old.status, old.reason, old.message)] if old is not None else []

@@ -60,9 +60,9 @@ class SyncSnapshot:
     slot: bool = False
     place: Place | None = None
     """Where it stands in the queue for a slot; None where that was told a moment ago."""
-    keep_failed_job: bool = True
     origin: Origin | None = None
     """Why it was started and what happened before; known when it may start."""
+    keep_failed_job: bool = True
     """Whether this is the newest failed run of its Integration."""
     progress: Progress | None = None
     """What the pod of the present attempt told last; None if it told nothing lately."""

@@ -17,8 +17,9 @@ from tests.unit.core.build import connector as acme
 
 from towline.api.conditions import Reason
 from towline.controller.breakers import FAILURES_UNTIL_OPEN, Breakers
-from towline.controller.probes import Prober, Target
+from towline.controller.probes import Found, Prober, Target
 from towline.controller.queue import Key
+from towline.core.expiry import Expiry
 from towline.core.facts import RunSettings
 from towline.core.health import State
 from towline.core.validate import View, validate
@@ -34,13 +35,14 @@ class Hand:
     prober: Prober
     now: datetime = NOW
     answers: list[Reason] = field(default_factory=list)
+    expiries: list[Expiry] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     changed: list[Key] = field(default_factory=list)
 
-    async def probe(self, target: Target, _: float) -> tuple[Reason, str, float]:
+    async def probe(self, target: Target, _: float) -> Found:
         self.targets.append(target)
         reason = self.answers.pop(0) if self.answers else Reason.REACHABLE
-        return reason, "" if reason is Reason.REACHABLE else f"it was {reason}", 0.05
+        return Found(reason, "" if reason is Reason.REACHABLE else f"it was {reason}", 0.05, tuple(self.expiries))
 
     async def turn(self, key: Key = KEY) -> datetime | None:
         """One turn of the prober's queue."""
