@@ -20,6 +20,7 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
             Verb("data", "towline.cli.data", "Show what has been synced."),
             Verb("activity", "towline.cli.activity", "Show what happened: runs, checks, changes, and by whom."),
             Verb("correlate", "towline.cli.correlate", "Link the assets that several sources show."),
+            Verb("test", "towline.cli.test", "Try an account: one call a stream, and nothing is written."),
             Verb("validate", "towline.cli.validate", "Check manifests without a cluster."),
         ),
     ),

@@ -28,7 +28,7 @@ def execute(prepared: Prepared, sink: Sink | None) -> RunResult:
     """Run with progress on stderr. The first Ctrl-C stops between two batches, the second at once."""
     stop = Stop()
     ended: list[RunResult | Exception] = []
-    with _certificates(prepared.ca_bundle) as ca_bundle, _log(prepared), display() as shown:
+    with certificates(prepared.ca_bundle) as ca_bundle, _log(prepared), display() as shown:
 
         def tell(progress: Progress) -> None:
             if progress.note:
@@ -81,7 +81,7 @@ def _stopping(stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def _certificates(pem: str | None) -> Iterator[str | None]:
+def certificates(pem: str | None) -> Iterator[str | None]:
     """A file with the certificates of a private authority, for as long as the run lasts."""
     if pem is None:
         yield None
