@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hack.chart import CHART, stale_files
+from tests.chart.schemas import VERSIONS, kubeconform
 from tests.cluster.kubectl import kubectl
 from tests.prometheus import program
 
@@ -84,6 +85,34 @@ def test_the_api_server_accepts_every_object(
     kubectl(
         control_plane, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=manifests
     )
+
+
+@pytest.fixture(scope="module")
+def everything(render: Render) -> str:
+    """All that the chart can make, but for kinds of the Prometheus Operator: those are not Kubernetes' own."""
+    return yaml.safe_dump_all(each for arguments in VALUES.values() for each in objects(render(*arguments)))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_supported_version_of_kubernetes_knows_every_field(everything: str, version: str) -> None:
+    found = kubeconform(version, everything)
+    wrong = [each for each in found if each["status"] != "statusValid"]
+    assert not wrong, json.dumps(wrong, indent=1)[:2000]
+    assert {each["kind"] for each in found} >= {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "Deployment"}
+
+
+@pytest.mark.parametrize("version", [min(VERSIONS), max(VERSIONS)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("replicas", "two"), ("replica", 2), ("strategy", {"rollingUpdate": {"maxSurge": [1]}})],
+)
+def test_a_field_that_kubernetes_does_not_know_would_be_found(
+    render: Render, version: str, field: str, value: object
+) -> None:
+    deployment = only(render(), "Deployment")
+    deployment["spec"][field] = value
+    (found,) = kubeconform(version, yaml.safe_dump(deployment))
+    assert found["status"] == "statusInvalid"
 
 
 @pytest.mark.api
