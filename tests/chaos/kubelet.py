@@ -67,6 +67,8 @@ class Kubelet:
     processes: dict[str, Process] = field(default_factory=dict)
     started: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Pods by the uid of their SyncJob and its attempt."""
+    refreshes: bool = False
+    """Mounted Secrets follow their objects at once. A real kubelet takes a minute or more."""
     silent: bool = False
     """The kubelet is stopped: no sign of life, no word about pods; their processes go on."""
     cordoned: bool = False
@@ -168,12 +170,13 @@ class Kubelet:
             except ApiException as error:
                 if error.status not in (404, 409):
                     raise
-        present = {name: one for name, one in self.processes.items() if not one.told}
-        for one in present.values():
+        for one in [one for one in self.processes.values() if not one.told]:
             if one.process.poll() is not None:
                 self._tell_end(one)
             elif one.stop_by and time.monotonic() > one.stop_by:
                 one.process.kill()
+            elif self.refreshes:
+                self._mount_secrets(one.pod, one.folder)
 
     def _step(self, pod: Any) -> None:
         meta, name = pod.metadata, pod.metadata.name
@@ -238,8 +241,7 @@ class Kubelet:
             plan["destination"]["path"] = str(volume / "towline.db")
         put(folder, contract.PLAN_PATH, json.dumps(plan))
         put(folder, contract.TERMINATION_LOG_PATH, "")
-        for path, text in self._secrets(pod):
-            put(folder, path, text)
+        self._mount_secrets(pod, folder)
         path, command = self.code.get(pod.spec.containers[0].image, ("", RUN))
         environment = {**os.environ, "TOWLINE_POD_ROOT": str(folder), contract.POD_UID_ENV: pod.metadata.uid}
         if path:
@@ -249,6 +251,10 @@ class Kubelet:
                 command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
             )
         return Process(pod, folder, process)
+
+    def _mount_secrets(self, pod: Any, folder: Path) -> None:
+        for path, text in self._secrets(pod):
+            put(folder, path, text)
 
     def _secrets(self, pod: Any) -> list[tuple[str, str]]:
         """Path and content of each key of a Secret that the pod mounts, as it is now."""
@@ -277,7 +283,9 @@ def _decoded(value: str) -> str:
 def put(folder: Path, path: str, text: str) -> None:
     file = folder / path.lstrip("/")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    new.replace(file)  # whoever reads it sees the old or the new one
 
 
 def _now() -> str:

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from tests.chaos.stage import Stage
 
 
+class SkippedError(Exception):
+    """What the trial needs is not here; the text says what."""
+
+
 @dataclass
 class Outcome:
     """What a promise came to."""

@@ -27,7 +27,7 @@ def ticks(stage: Stage, found: Outcome, names: list[str], first: dict[str, str],
         times = [one["spec"].get("scheduledTime") for one in runs]
         found.expect(len(set(times)) == len(times), f"{name}: a tick ran twice")
         status = stage.cluster.get("integrations", name)["status"]
-        begun, end = _moment(first[name]), _moment(status["nextScheduleTime"])
+        begun, end = moment(first[name]), moment(status["nextScheduleTime"])
         due = round((end - begun).total_seconds() / 60)
         accounted = len(runs) + int(status.get("missedSchedules") or 0)
         found.expect(accounted == due, f"{name}: {due} ticks have passed, {accounted} are accounted for")
@@ -45,7 +45,7 @@ def jobs_once(stage: Stage, found: Outcome) -> None:
         found.expect(owner in uids, f"Job {job.metadata.name} is an orphan")
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
@@ -72,7 +72,7 @@ def rested(stage: Stage, operator: Victim, names: list[str]) -> None:
     def look() -> bool:
         now = time.time() + float(stage.clock.read_text())
         due = planned(stage, names).values()
-        return all(_moment(each).timestamp() > now for each in due)
+        return all(moment(each).timestamp() > now for each in due)
 
     until("all ticks are looked at", look)
     stage.settled()

@@ -173,7 +173,7 @@ def rotations(stage: Stage, random_: random.Random, size: int) -> Outcome:
     names = [f"{kind}-{number}" for kind in kinds for number in range(1 + size // 3)]
     vendor = Vendor(pages=8, held_at=5)
     with serving(vendor):
-        stage.kubelet()
+        stage.kubelet().refreshes = random_.random() < 0.5
         stage.accounts(vendor, names, "schedule: {interval: 12h}")
         stage.operator("--secret-check=4", "--secret-recheck=2").start()
         until("all syncs are in the middle", lambda: len(vendor.waiting) == len(names), 120)

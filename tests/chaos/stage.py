@@ -161,6 +161,7 @@ class Stage:
 
     def __enter__(self) -> Stage:
         connection = config.new_client_from_config(str(self.kubeconfig))
+        self.folder.mkdir(parents=True, exist_ok=True)
         name = f"chaos-{uuid.uuid4().hex[:8]}"
         core = client.CoreV1Api(connection)
         core.create_namespace({"metadata": {"name": name}})

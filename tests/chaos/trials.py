@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import nodes, promises, runs
+from tests.chaos import crowds, nodes, promises, runs, status, upgrade
 from tests.chaos.outcome import Trial
 
 TRIALS: dict[int, Trial] = {
@@ -17,5 +17,9 @@ TRIALS: dict[int, Trial] = {
     9: nodes.node_loss,
     10: runs.rotations,
     13: promises.restarts,
+    14: status.truths,
+    15: crowds.scale,
     16: promises.deletions,
+    17: crowds.poison,
+    18: upgrade.upgrades,
 }

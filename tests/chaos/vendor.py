@@ -42,7 +42,7 @@ spec:
   - name: hosts
     request: {path: /hosts}
     records: "=items"
-    paginate: {kind: Offset, offset: offset, limit: limit, size: 10, until: Empty}
+    paginate: {kind: Offset, offset: offset, limit: limit, size: 10}
     sync: {mode: Full, deletes: {completeScan: Always}}
     emit: [{entity: asset, key: "=id", fields: {hostname: "=name"}}]
 """

@@ -19,7 +19,7 @@ from tests.cluster.kubectl import kubectl
 from tests.cluster.record import Record, load_all
 from tests.cluster.report import ClusterError
 
-_PREFIX = "towline-test"
+PREFIX = "towline-test"
 # Seconds for the test that builds everything the first time; the others keep the usual limit.
 _FIRST_TIME = 2400
 
@@ -83,7 +83,7 @@ def node_cluster() -> Iterator[Running]:
 @contextmanager
 def _running(suffix: str, provider: str, need_pods: bool = False) -> Iterator[lifecycle.Cluster]:
     keep = os.environ.get("TOWLINE_KEEP_CLUSTER", "") not in {"", "0"}
-    name = f"{_PREFIX}{suffix}" if keep else f"{_PREFIX}{suffix}-{os.getpid()}"
+    name = f"{PREFIX}{suffix}" if keep else f"{PREFIX}{suffix}-{os.getpid()}"
     if os.environ.get("TOWLINE_KUBECONFIG"):
         provider = "existing"
     sweep_abandoned()
@@ -100,7 +100,7 @@ def sweep_abandoned() -> list[str]:
     swept = []
     for record in load_all():
         prefix, _, pid = record.name.rpartition("-")
-        if prefix.startswith(_PREFIX) and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if prefix.startswith(PREFIX) and pid.isdigit() and not Path(f"/proc/{pid}").exists():
             try:
                 lifecycle.down(record.name)
             except ClusterError:

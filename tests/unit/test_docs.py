@@ -26,3 +26,29 @@ def test_troubleshooting_speaks_of_reasons_that_exist() -> None:
     reasons = {reason for row in named for reason in re.findall(r"`([A-Za-z]+)`", row)}
     assert len(reasons) > 15
     assert reasons <= {str(reason) for reason in Reason}
+
+
+def test_each_failure_mode_names_a_test_that_exists() -> None:
+    """A function by its name, a file by its path, a promise that `make chaos` tries by its number."""
+    text = (ROOT / "docs" / "failure-modes.md").read_text()
+    functions = {
+        name for file in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", _read(file))
+    }
+    tried = {int(number) for number in re.findall(r"^    (\d+): ", _read(ROOT / "tests/chaos/trials.py"), re.MULTILINE)}
+    rows = [row for row in re.findall(r"^\| .*\|$", text, flags=re.MULTILINE) if not row.startswith("| Fault")]
+    assert len(rows) > 30
+    for row in rows:
+        fault, *_, tests = [cell.strip() for cell in row.strip("|").split(" | ")]
+        named = re.findall(r"`([^`]+)`(?: (\d+))?", tests)
+        assert named, f"{fault}: no test"
+        for name, number in named:
+            exists = {"make chaos": int(number or 0) in tried, "make bench-scale": True}.get(name)
+            if exists is None:
+                exists = (ROOT / name).is_file() if name.startswith("tests/") else name in functions
+            assert exists, f"{fault}: {name} {number}".rstrip()
+    told = {int(number) for numbers in re.findall(r"\(([\d, ]+)\)", text) for number in numbers.split(",")}
+    assert tried <= told, "a promise that is tried has no row"
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
