@@ -81,6 +81,20 @@ def test_the_second_run_reads_only_findings_and_alerts_that_changed(tmp_path: Pa
     assert integration.count("asset_vulnerabilities") == 24
 
 
+def test_software_comes_where_it_is_asked_for_with_paths_and_without_what_has_no_name(tmp_path: Path) -> None:
+    with falcon(tmp_path) as (integration, state):
+        integration.config["software"] = True
+        integration.streams = ["hosts", "software"]
+        result = integration.sync()
+        first = state.customer.application(0)
+    assert result.reason is Reason.COMPLETED, result.message
+    assert (stream(result, "software").read, integration.count("software")) == (20, 16)
+    row = integration.one("SELECT * FROM software WHERE source_key = ?", first["id"])
+    assert (row["asset_key"], row["name"], row["path"]) == (first["host"]["aid"], "App 0", "/opt/app0")
+    joined = "software s LEFT JOIN assets a ON a.source_key = s.asset_key"
+    assert integration.one(f"SELECT count(*) AS n FROM {joined} WHERE a.uid IS NULL")["n"] == 0
+
+
 def test_a_host_that_was_removed_is_marked_as_deleted_with_its_memberships(tmp_path: Path) -> None:
     with falcon(tmp_path) as (integration, state):
         integration.streams = ["hosts"]

@@ -255,6 +255,25 @@ class Customer:
             "created_timestamp": iso(EPOCH - 90 * DAY),
         }
 
+    def application(self, number: int) -> Row:
+        """Every fifth is a program that was run, with neither name nor version."""
+        named = {
+            "name": f"App {number}",
+            "vendor": "Acme",
+            "version": "1.0",
+            "installation_paths": [f"/opt/app{number}"],
+        }
+        return {
+            "id": f"{CID}_{digest(self.seed, 'app', number).hex()}",
+            "cid": CID,
+            **({} if number % 5 == 4 else named),
+            "installation_timestamp": iso(EPOCH - 30 * DAY),
+            "first_seen_timestamp": iso(EPOCH - 20 * DAY),
+            "last_updated_timestamp": iso(EPOCH - DAY),
+            "is_suspicious": False,
+            "host": {"aid": self.aid(number % self.hosts), "hostname": f"host-{number % self.hosts}"},
+        }
+
     def policy(self, number: int) -> Row:
         return {
             "id": digest(self.seed, "policy", number)[:16].hex(),

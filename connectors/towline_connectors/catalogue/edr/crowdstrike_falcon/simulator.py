@@ -14,7 +14,7 @@ from towline_connectors.catalogue import simulating
 from towline_connectors.catalogue.edr.crowdstrike_falcon.simulated_data import GROUPS, Customer, Row
 
 SMALL = {"hosts": 12, "findings": 2, "alerts": 12, "incidents": 7, "indicators": 5, "page": 5}  # with several pages
-_SINCE = re.compile(r"^(updated_timestamp|modified_timestamp):>=?'([^']+)'$")
+_SINCE = re.compile(r"^(updated_timestamp|modified_timestamp|last_updated_timestamp):>=?'([^']+)'$")
 LIMIT = 6000  # requests a minute that the headers tell
 
 
@@ -26,6 +26,7 @@ class Options(simulating.Faults):
     incidents: int = 20
     indicators: int = 30
     policies: int = 4
+    applications: int = 20
     page: int = 5000  # rows of a page at most, whatever limit asks for
     client_id: str = "simulator"
     client_secret: str = "simulator"  # noqa: S105 - of a simulator
@@ -99,6 +100,18 @@ class Falcon:
         return self._after(
             request.query.get("after"), request.query.get("limit", 100), numbers, self.customer.indicator
         )
+
+    async def applications(self, request: web.Request) -> web.Response:
+        query = request.query
+        if _since(query.get("filter", "")) is None:
+            return _error(400, "filter is required")
+        shown = set(query.getall("facet", []))
+
+        def row(number: int) -> Row:
+            hidden = {"installation_paths", "installation_timestamp"} if "install_usage" not in shown else set()
+            return {name: value for name, value in self.customer.application(number).items() if name not in hidden}
+
+        return self._after(query.get("after"), query.get("limit", 100), range(self.options.applications), row)
 
     async def incident_ids(self, request: web.Request) -> web.Response:
         ids = [self.customer.incident_id(number) for number in range(self.customer.incidents)]
@@ -179,6 +192,7 @@ def application(options: Options) -> web.Application:
     app.router.add_get("/iocs/combined/indicator/v1", state.indicators)
     app.router.add_get("/zero-trust-assessment/queries/assessments/v1", state.assessed)
     app.router.add_get("/zero-trust-assessment/entities/assessments/v1", state.assessments)
+    app.router.add_get("/discover/combined/applications/v1", state.applications)
     app.router.add_get("/policy/combined/prevention/v1", state.policies)
     return app
 
