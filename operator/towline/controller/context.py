@@ -138,14 +138,12 @@ def dependents(cache: Cache, kind: str, obj: dict[str, Any], old: dict[str, Any]
 
 
 def _essence(obj: dict[str, Any]) -> tuple[object, ...]:
-    """What others depend on: the spec, and whether the object is usable."""
-    meta = obj["metadata"]
+    """What others depend on: the spec, and whether the object is usable, which also says of which spec that is told."""
+    meta, status = obj["metadata"], obj.get("status") or {}
     ready = [
-        (one.get("status"), one.get("reason"))
-        for one in (obj.get("status") or {}).get("conditions") or []
-        if one.get("type") == "Ready"
+        (one.get("status"), one.get("reason")) for one in status.get("conditions") or [] if one.get("type") == "Ready"
     ]
-    return meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"), *ready
+    return meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"), status.get("observedGeneration"), *ready
 
 
 def _told(sync: dict[str, Any]) -> tuple[object, ...]:

@@ -117,4 +117,9 @@ def test_a_change_wakes_those_who_depend_on_it_and_no_others() -> None:
     assert own in dependents(
         cache, "Connector", {**connector, "metadata": {"name": "c", "uid": "c", "generation": 2}}, connector
     )
+    changed = connector | {"metadata": {**connector["metadata"], "generation": 2}}
+    ready = {"type": "Ready", "status": "True", "reason": "Valid"}
+    before = changed | {"status": {"observedGeneration": 1, "conditions": [ready]}}
+    after = changed | {"status": {"observedGeneration": 2, "conditions": [ready]}}
+    assert own in dependents(cache, "Connector", after, before), "it was usable before, and is found usable again"
     assert dependents(cache, "Pod", pod("p", 1), None) == [Key("SyncJob", "ns", "s")]
