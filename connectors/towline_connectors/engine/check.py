@@ -6,6 +6,7 @@ records (`emit`) is checked where it is compiled.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _PLAIN = {"description", "title", "permission", "name", "kind", "class"}
 """Fields that people read or that are names: nothing in them is filled in."""
 _CONSTANTS = ("job_created_at", "files")  # of sync.cursor
 _SOURCES = ("header:", "cookie:", "root:", "query:")
+_OTHER_REFERENCES = re.compile(
+    r"(?:\$\(|\{\{\s*|(?<![\w$])\$|(?<![$\w]){)((?:secret|config|window|stream|partition|job|session)\.\w+)[\s)}]*"
+)
+"""What other tools write for ${secret.token}."""
 _SETTINGS = ("config", "secret")
 
 _KNOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -69,7 +74,7 @@ def problems(spec: ConnectorSpec) -> list[str]:
         try:
             known.check(text)
         except ExpressionError as error:
-            found.append(f"{text.place}: {error}.")
+            found.append(f"{text.place}: {error.sentence}")
     return found + list(_contradictions(spec))
 
 
@@ -97,6 +102,8 @@ class _Known:
         if value.startswith("="):
             expressions.parse(value)
             return
+        if wrong := _OTHER_REFERENCES.search(value):
+            raise ExpressionError(f"`{wrong[0]}` is sent as it stands; a reference is written ${{{wrong[1]}}}")
         namespaces = next(names for begin, names in _KNOWN if text.path.startswith(begin))
         for name in interpolate.references(value, namespaces):
             self._member(name)

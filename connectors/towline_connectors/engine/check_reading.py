@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
@@ -13,7 +14,7 @@ _REFERENCE = re.compile(r"\$\{\s*partition\.([A-Za-z_][A-Za-z0-9_]*)")
 
 def problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
     """Each with its place and its cure."""
-    found: list[str] = []
+    found = list(_unused(stream))
     names = {other.name: other for other in spec.streams or []}
     complete = stream.sync.deletes is not None and stream.sync.deletes.complete_scan not in (None, "Never")
     for part in stream.partitions or []:
@@ -46,6 +47,29 @@ def problems(stream: Stream, spec: ConnectorSpec) -> list[str]:
     ):
         found.append(f"streams[{stream.name}].emit: it is missing, and no other stream is read by this one; add it.")
     return found
+
+
+_OF_KINDS = {
+    "param": ("Cursor", "GraphQL", "Keyset", "Page"),
+    "offset": ("Offset",),
+    "unit": ("Range",),
+    "reanchor": ("Offset",),
+}
+
+
+def _unused(stream: Stream) -> Iterator[str]:
+    """Parameters that this kind of paging does not send: the vendor would answer with the first page for ever."""
+    paginate = stream.paginate
+    if paginate is None:
+        return
+    for name, kinds in _OF_KINDS.items():
+        if getattr(paginate, name) is not None and paginate.kind not in kinds:
+            instead = "; write param for it" if name == "offset" and paginate.kind in _OF_KINDS["param"] else ""
+            instead = "; write offset for it" if name == "param" and paginate.kind == "Offset" else instead
+            yield (
+                f"streams[{stream.name}].paginate.{name}: it only has a meaning with kind {' or '.join(kinds)}, and"
+                f" this is {paginate.kind}{instead}."
+            )
 
 
 def _known(stream: Stream) -> set[str]:

@@ -136,14 +136,14 @@ def _own(place: str, parse: Callable[[], T]) -> T:
     try:
         return parse()
     except ExpressionError as error:
-        raise ConfigInvalid(f"The Integration's {place} is wrong: {error}.") from None
+        raise ConfigInvalid(f"The Integration's {place} is wrong: {error.sentence}") from None
 
 
 def _at(place: str, parse: Callable[[], T]) -> T:
     try:
         return parse()
     except ExpressionError as error:
-        raise InvalidManifest(f"{place}{error.where}: {error}.") from None
+        raise InvalidManifest(f"{place}{error.where}: {error.sentence}") from None
 
 
 def _entity(stream: Stream, emit: Emit) -> entities.Entity:

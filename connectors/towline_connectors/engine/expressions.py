@@ -33,6 +33,11 @@ class ExpressionError(ValueError):
         super().__init__(message)
         self.where = where
 
+    @property
+    def sentence(self) -> str:
+        text = str(self)
+        return text if text.endswith((".", "?")) else f"{text}."
+
 
 class _Functions(Functions):
     """jmespath's functions and ours; ours win."""

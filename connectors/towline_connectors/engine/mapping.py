@@ -15,6 +15,7 @@ import orjson
 from xxhash import xxh3_64_intdigest
 
 from towline.api.manifest import Emit
+from towline_connectors import entities
 from towline_connectors.engine import expressions, fields, functions, values
 from towline_connectors.engine.expressions import ExpressionError, Node, Writer
 from towline_connectors.engine.fields import FieldMap
@@ -86,7 +87,7 @@ def parse_emit(
     given = {**(emit.fields or {}), **{name: value for name, value in override.items() if name in by_name}}
     for name in given:
         if name not in by_name:
-            raise ExpressionError(f"fields: {entity.name} has no field {name}; it has {', '.join(sorted(by_name))}")
+            raise ExpressionError(f"fields: {entity.name} has no field {name}; {entities.near(name, by_name)}")
     maps = {
         name: _at(f".fields.{name}", partial(fields.parse_field, by_name[name], value)) for name, value in given.items()
     }

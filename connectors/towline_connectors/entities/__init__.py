@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Final
 
@@ -67,9 +69,16 @@ _ALL = (
 REGISTRY: Final = MappingProxyType({entity.name: entity for entity in _ALL})
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """The name that is meant, if one is alike, and all that there are."""
+    names = sorted(known)
+    alike = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.8)
+    return f"{f'is {alike[0]} meant? T' if alike else 't'}here are {', '.join(names)}"
+
+
 def get(name: str) -> Entity:
     """The entity of that name. KeyError, with the names that exist, when there is none."""
     entity = REGISTRY.get(name)
     if entity is None:
-        raise KeyError(f"there is no entity {name!r}; there are {', '.join(sorted(REGISTRY))}")
+        raise KeyError(f"there is no entity {name}; {near(name, REGISTRY)}")
     return entity

@@ -35,7 +35,8 @@ def check(document: Mapping[str, Any], source: str = "") -> list[str]:
     document = _named(document)
     name_problem = _name_problem(document.get("metadata"))
     try:
-        model = kind.model.model_validate(document, strict=True)
+        # Names of Python are names of Python: the API server knows only those on the wire.
+        model = kind.model.model_validate(document, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         return [*([f"{prefix}{name_problem}"] if name_problem else []), *explain(error, source)]
     if name_problem:

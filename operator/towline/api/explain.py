@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -133,7 +134,10 @@ def _unknown(name: str, above: Schema) -> str:
 def _not_allowed(given: Any, allowed: list[str], expected: str) -> str:
     words = _listed(allowed, "or") if allowed else expected
     same = [value for value in allowed if value.lower() == str(given).lower()]
-    return f'"{shown(given)}" is not allowed: write {same[0] if same else words}'
+    text = str(given).lower() if isinstance(given, bool) else f'"{shown(given)}"'
+    if not same and allowed:
+        same = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.85)
+    return f"{text} is not allowed: write {same[0] if same else words}"
 
 
 def _listed(values: Sequence[str], last: str = "and") -> str:
@@ -153,7 +157,12 @@ _WANTED = {
 
 def _wrong_type(kind: str, given: Any, node: Schema) -> str:
     wanted = "a text or a whole number" if node.get(INT_OR_STRING) else _WANTED.get(kind, "something else")
-    return f"it must be {wanted}, and is {_given(given)}{_cure(wanted, given)}"
+    cure = _cure(wanted, given)
+    if not cure and (form := FORMS.get(str(node.get("pattern")))) and given is not None:
+        cure = f": {form.cure}"
+    if not cure and wanted == "an object" and node.get("properties"):
+        cure = f": its fields are {_listed(list(node['properties']))}"
+    return f"it must be {wanted}, and is {_given(given)}{cure}"
 
 
 def _given(value: Any) -> str:
@@ -173,8 +182,13 @@ def _cure(wanted: str, given: Any) -> str:
         return ": put it in quotes (YAML reads a bare yes, no, on or off as true or false)"
     if wanted.startswith("a text") and isinstance(given, int | float):
         return ": put it in quotes"
+    if given is None:
+        return ": give it a value, or remove the line"
     if wanted == "a whole number" and isinstance(given, str) and given.isdigit():
         return ": write it without quotes"
+    if wanted in ("a whole number", "a number"):
+        digits = re.match(r"\d+", str(given))
+        return f": write {digits[0]} alone" if digits else ": write digits alone"
     if wanted == "true or false" and isinstance(given, str):
         return ": write true or false without quotes"
     if wanted == "a list" and not isinstance(given, Mapping | list) and given is not None:

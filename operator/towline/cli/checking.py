@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ValidationError
 
+from towline.api.base import GROUP
 from towline.api.check import check as check_document
 from towline.api.connector import Connector
 from towline.api.integration import Integration
@@ -40,6 +41,10 @@ def check(documents: Sequence[Document]) -> list[Finding]:
     findings = []
     for document in documents:
         model = MODELS.get(document.kind)
+        if model is None and str(document.data.get("apiVersion", "")).startswith(f"{GROUP}/"):
+            wrong = check_document(document.data, document.source)
+            findings.append(Finding(document, located(document, wrong)))
+            continue
         if model is None or not document.known:
             continue
         finding = Finding(document, check_document(document.data, document.source))

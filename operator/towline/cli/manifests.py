@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from towline.cli import yaml_words
 from towline.cli.errors import CliError
 
 MAX_BYTES = 8 * 1024 * 1024  # far above any manifest; a wrong file name must not fill the memory
@@ -76,10 +77,12 @@ def parse(content: bytes, source: str) -> list[Document]:
     except UnicodeDecodeError:
         raise CliError(f"{source} is not UTF-8 text: that is not a manifest.") from None
     except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise CliError(f"{source}{line} is not valid YAML: {error.problem or error.context}.") from None
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise CliError(f"{source}{line}: this is not valid YAML: {yaml_words.words(error)}.") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise CliError(f"{source} is not valid YAML.") from None
+        raise CliError(
+            f"{source} is not valid YAML: it holds characters that YAML has not, or is nested too deeply."
+        ) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -108,6 +111,8 @@ def _document(node: yaml.Node | None, source: str) -> Iterator[Document]:
     if node is None:
         return
     where = f"{source}:{node.start_mark.line + 1}" if node.start_mark.line else source
+    if not yaml_words.bounded(node):
+        raise CliError(f"{where}: its aliases (*) stand for too much; write out what they stand for.")
     loader = _Loader("")
     try:
         data = loader.construct_document(node)

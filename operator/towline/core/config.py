@@ -21,7 +21,11 @@ def schema_problem(schema: Mapping[str, Any]) -> str:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = ".".join(str(part) for part in error.absolute_path) or "the root"
-        return f"configSchema is not a JSON schema: {where}: {_short(error.message)}"
+        if where.endswith("type"):
+            words = f'"{error.instance}" is no type: write string, integer, number, boolean, array or object'
+        else:
+            words = _short(error.message)
+        return f"configSchema is not a JSON schema: {where}: {words}"
     if schema.get("type", "object") != "object":
         return "configSchema has to describe an object (type: object)"
     if any(not str(ref).startswith("#") for ref in _refs(schema)):

@@ -36,10 +36,10 @@ def integration(**spec: Any) -> dict[str, Any]:
         ({"retry": {"maxAttempts": "3"}}, 'spec.retry.maxAttempts: it must be a whole number, and is the text "3":'
          " write it without quotes"),
         ({"retry": {"maxAttempts": 11}}, "spec.retry.maxAttempts: it must be at most 10, and is 11"),
-        ({"retry": []}, "spec.retry: it must be an object, and is a list"),
+        ({"retry": []}, "spec.retry: it must be an object, and is a list: its fields are maxAttempts"),
         ({"streams": []}, "spec.streams: it needs at least 1 item"),
         ({"streams": {"name": "a"}}, "spec.streams: it must be a list, and is an object"),
-        ({"streams": ["a"]}, 'spec.streams[0]: it must be an object, and is the text "a"'),
+        ({"streams": ["a"]}, 'spec.streams[0]: it must be an object, and is the text "a": its fields are name, mode, fullEvery, lookback, filter, mapping and guard'),
         (
             {"streams": [{"name": "a", "mode": "full"}]},
             'spec.streams[0].mode: "full" is not allowed: write Full',
@@ -86,7 +86,7 @@ def test_list_that_is_one_value_shows_how_to_write_it() -> None:
 
 
 def test_value_that_is_no_object_at_all() -> None:
-    assert sentences(Integration, None) == ["it must be an object, and is empty"]
+    assert sentences(Integration, None) == ["it must be an object, and is empty: give it a value, or remove the line"]
 
 
 def test_model_that_is_no_kind_is_explained_without_suggestions() -> None:

@@ -49,8 +49,8 @@ def test_a_folder_is_read_without_its_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"a: b: c", "all.yaml, line 1 is not valid YAML"),
-        (b"kind: Secret\nkind: Secret\n", 'line 2 is not valid YAML: the key "kind" stands twice'),
+        (b"a: b: c", "all.yaml:1: this is not valid YAML"),
+        (b"kind: Secret\nkind: Secret\n", ':2: this is not valid YAML: the key "kind" stands twice'),
         (b"hello: world", "all.yaml is not a Kubernetes manifest: it has no apiVersion and kind"),
         (b"- 1\n- 2", "is not a Kubernetes manifest"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),

@@ -189,7 +189,7 @@ def test_a_mapping_to_nothing_is_refused_with_the_fields_that_exist() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"emit": [{"entity": "usr", "key": "=id"}]}, "there is no entity 'usr'"),
+        ({"emit": [{"entity": "usr", "key": "=id"}]}, "there is no entity usr; is user meant?"),
         ({"emit": [{"entity": "user", "key": "=id", "fields": {"nam": "=n"}}]}, "user has no field nam"),
         ({"emit": [{"entity": "user", "key": "=foo(id)"}]}, "there is no function foo()"),
         ({"emit": [{"entity": "user", "key": "=id", "fields": {"name": {"form": "=n"}}}]}, "takes an expression"),

@@ -45,7 +45,7 @@ def test_tables_and_names_are_unique() -> None:
 
 
 def test_an_unknown_entity_is_told_with_those_that_exist() -> None:
-    with pytest.raises(KeyError, match=r"no entity 'device'; there are alert, .*asset, "):
+    with pytest.raises(KeyError, match=r"no entity device; there are alert, .*asset, "):
         entities.get("device")
 
 
