@@ -127,7 +127,18 @@ def _print(records: list[dict[str, Any]], output: str, limit: int) -> None:
         headers = list(records[0]) if records else ["id", "kind", "time"]
         print_rows(headers, [list(record.values()) for record in records], "csv")
     elif records:
-        headers = ["time", "integration", "kind", "what", "by", "outcome", "records", "calls", "received", "message"]
+        headers = [
+            "time (utc)",
+            "integration",
+            "kind",
+            "what",
+            "by",
+            "outcome",
+            "records",
+            "calls",
+            "bytes",
+            "message",
+        ]
         several = len({record["integration"] for record in records}) > 1
         rows = [_row(record) for record in records]
         if not several:
@@ -140,15 +151,20 @@ def _print(records: list[dict[str, Any]], output: str, limit: int) -> None:
 
 
 def _row(record: dict[str, Any]) -> list[str]:
-    what = record["object"] if record["kind"] != "Check" or record["object"].startswith("SyncJob/") else "credentials"
-    detail, message = record["detail"] or {}, record["message"] or ""
+    kind, _, what = record["object"].partition("/")
+    if record["kind"] == "Change":
+        what = record["object"]
+    elif record["kind"] == "Check" and kind != "SyncJob":
+        what = "credentials"
+    detail = record["detail"] or {}
+    message = "" if record["outcome"] == "Completed" else record["message"] or ""  # the numbers beside it say it all
     if changed := detail.get("changed"):
         message = f"{', '.join(changed)} changed"
     if (detail.get("count") or 0) > 1:
         message = f"{detail['count']} checks until {(record['finished_time'] or '')[:19]}Z {message}".rstrip()
     by = record["actor"] or record["trigger"]
     return [
-        f"{record['time'][:19]}Z",
+        record["time"][:19].replace("T", " "),
         record["integration"] or "",
         record["kind"],
         what,

@@ -25,7 +25,7 @@ from towline.contract import DATA_PATH
 F = TypeVar("F", bound=Callable[..., Any])
 DATABASE = f"{DATA_PATH}/towline.db"
 LIMIT_SECONDS = 180
-_TALK = "\x1etowline: "
+_TALK = "\x02towline: "
 _USER = 65532
 
 
@@ -62,11 +62,11 @@ def ask(connection: Cluster, arguments: list[str], place: Place) -> list[dict[st
     connection.post(pods, body)
     try:
         ended = _wait(connection, path)
-        text = "\n".join(connection.lines(f"{path}/log", {}))
+        lines = list(connection.lines(f"{path}/log", {}))
     finally:
         connection.delete(path)
-    data = [line for line in text.splitlines() if not line.startswith(_TALK)]
-    talk = [printable(line.removeprefix(_TALK)) for line in text.splitlines() if line.startswith(_TALK)]
+    data = [line for line in lines if not line.startswith(_TALK)]
+    talk = [printable(line.removeprefix(_TALK)) for line in lines if line.startswith(_TALK)]
     if ended == "Failed":
         raise CliError(*(_without_mark(talk) or ["The pod failed without a word; its image may not be Towline's."]))
     try:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 _COLOURS = {"✔": "\x1b[32m", "✗": "\x1b[31m", "►": "\x1b[36m", "◎": "\x1b[36m", "!": "\x1b[33m"}
 _PLAIN = {"✔": "ok", "✗": "error:", "►": ">", "◎": "..", "→": "->", "…": "...", "·": "-"}
+LEAST_PROSE = 24  # columns that a message keeps while names are still whole
 _RESET = "\x1b[0m"
 TALK_PREFIX = "TOWLINE_TALK_PREFIX"  # a pod's log has data and talk in one: the caller tells them apart by this
 
@@ -132,9 +133,14 @@ def _spreadsheet_safe(value: Any) -> Any:
 
 
 def _shrunk(widths: list[int], least: list[int], width: int) -> list[int]:
-    """Take from the widest columns, never below their header, until the line fits."""
+    """Take from the last column, which is prose, down to LEAST_PROSE; then from the widest ones, never below their
+    header, until the line fits."""
     widths = list(widths)
     excess = sum(widths) + 3 * (len(widths) - 1) - width
+    if excess > 0 and len(widths) > 1:
+        taken = min(excess, max(0, widths[-1] - max(least[-1], LEAST_PROSE)))
+        widths[-1] -= taken
+        excess -= taken
     while excess > 0:
         index = max(range(len(widths)), key=lambda i: widths[i] - least[i])
         if widths[index] <= least[index]:

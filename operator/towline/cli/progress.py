@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from towline.cli.output import number, say
+from towline.cli.output import duration, number, say
 
 PLAIN_EVERY = 10.0  # seconds between two lines about one stream where there is no terminal
 
@@ -20,8 +20,8 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def update(self, stream: str, read: int, expected: int | None = None) -> None:
-        """`read` records of `stream` so far, of `expected` where that is known."""
+    def update(self, stream: str, read: int, expected: int | None = None, per_second: int | None = None) -> None:
+        """`read` records of `stream` so far, of `expected` and at the speed of `per_second` where that is known."""
 
     def note(self, text: str) -> None:
         """What is being waited for."""
@@ -31,6 +31,13 @@ def display() -> Display:
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return Bars()
     return Lines()
+
+
+def _remaining(read: int, expected: int | None, speed: int) -> str:
+    """`, about 26.0 s left`, where the total is known."""
+    if not expected or expected <= read or not speed:
+        return ""
+    return f", about {duration((expected - read) / speed)} left"
 
 
 class Lines:
@@ -47,14 +54,15 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def update(self, stream: str, read: int, expected: int | None = None) -> None:
+    def update(self, stream: str, read: int, expected: int | None = None, per_second: int | None = None) -> None:
         now = time.monotonic()
         start, first = self._began.setdefault(stream, (now, read))
         if now - self._told.get(stream, 0.0) < PLAIN_EVERY:
             return
         self._told[stream] = now
         of = f" of {number(expected)}" if expected else ""
-        rate = f", {number(round((read - first) / (now - start)))}/s" if now - start >= 1 else ""
+        speed = per_second or (round((read - first) / (now - start)) if now - start >= 1 else 0)
+        rate = f", {number(speed)}/s{_remaining(read, expected, speed)}" if speed else ""
         say("◎", f"{stream}: {number(read)}{of} read{rate}" if read else stream)
 
     def note(self, text: str) -> None:
@@ -99,10 +107,11 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def update(self, stream: str, read: int, expected: int | None = None) -> None:
+    def update(self, stream: str, read: int, expected: int | None = None, per_second: int | None = None) -> None:
         now = time.monotonic()
         start, first = self._began.setdefault(stream, (now, read))
-        rate = f"{number(round((read - first) / (now - start)))}/s" if read and now - start >= 0.5 else ""
+        speed = per_second or (round((read - first) / (now - start)) if read and now - start >= 0.5 else 0)
+        rate = f"{number(speed)}/s{_remaining(read, expected, speed)}" if speed else ""
         count = f"{number(read)}/{number(expected)}" if expected else f"{number(read)} read"
         self._clear_note()
         if stream not in self._tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import click
 from towline.api.base import seconds
 from towline.cli import cluster
 from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
-from towline.cli.output import duration, number, print_json, program, say
+from towline.cli.output import duration, number, print_json, program, say, table, terminal_width
+from towline.cli.status import relative
 from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
 
 if TYPE_CHECKING:
@@ -74,7 +76,9 @@ def sync(
         raise
     if output == "json":
         print_json(job)
-    _tell(job, where, name)
+    _tell(job, where, name, output)
+    if output == "text":
+        _tell_next(connection, name)
 
 
 def _limit(timeout: str) -> int:
@@ -90,6 +94,7 @@ def _follow(connection: Cluster, name: str, job_name: str, limit: int) -> dict[s
 
     began = time.monotonic()
     last = "no SyncJob was made"
+    told: set[str] = set()
     with display() as shown:
         while True:
             waited = time.monotonic() - began
@@ -97,7 +102,7 @@ def _follow(connection: Cluster, name: str, job_name: str, limit: int) -> dict[s
             if job is not None:
                 if (job.get("status") or {}).get("completionTime"):
                     return job
-                last = _show(shown, job)
+                last = _show(shown, job, told)
             else:
                 last = _why_not_yet(connection, name, waited)
                 shown.note(f"waiting: {last}")
@@ -110,12 +115,18 @@ def _follow(connection: Cluster, name: str, job_name: str, limit: int) -> dict[s
             time.sleep(POLL_SECONDS)
 
 
-def _show(shown: Display, job: dict[str, Any]) -> str:
+def _show(shown: Display, job: dict[str, Any], told: set[str]) -> str:
+    """Show how far it is; `told` are the streams that have ended. Returns what it waits for."""
     status = job.get("status") or {}
     progress = status.get("progress") or {}
     condition = _condition(status, "Succeeded")
     if progress.get("stream"):
-        shown.update(progress["stream"], progress.get("read") or 0, progress.get("expected"))
+        for each in progress.get("streams") or []:
+            if each["name"] != progress["stream"] and each["name"] not in told:
+                told.add(each["name"])
+                shown.update(each["name"], each.get("read") or 0, each.get("expected"))
+        rate = progress.get("recordsPerSecond")
+        shown.update(progress["stream"], progress.get("read") or 0, progress.get("expected"), rate)
     elif condition:
         shown.note(f"{condition['reason']}: {condition['message']}")
     return f"{condition['reason']}: {condition['message'].rstrip('.')}" if condition else "it waits for the operator"
@@ -143,7 +154,7 @@ def _why_not_yet(connection: Cluster, name: str, waited: float) -> str:
     return "the operator has not seen the request yet"
 
 
-def _tell(job: dict[str, Any], where: str, name: str) -> None:
+def _tell(job: dict[str, Any], where: str, name: str, output: str) -> None:
     status = job["status"]
     condition = _condition(status, "Succeeded") or {"status": "Unknown", "reason": "ResultLost", "message": ""}
     totals = status.get("totals") or {}
@@ -153,6 +164,10 @@ def _tell(job: dict[str, Any], where: str, name: str) -> None:
         if totals.get(key) is not None
     )
     took = _took(status)
+    streams = [_stream_row(each) for each in status.get("streams") or []]
+    if streams and output == "text":
+        headers = ["stream", "read", "changed", "removed", "rejected", "note"]
+        click.echo(table(headers, streams, width=terminal_width(sys.stderr)), err=True)
     if condition["status"] == "True":
         say("✔", "   ".join(part for part in (took, counts) if part) or "done")
         if condition["reason"] != "Completed":
@@ -163,6 +178,18 @@ def _tell(job: dict[str, Any], where: str, name: str) -> None:
         *[line for line in (condition["message"], f"More: {program()} status {name}") if line],
         exit_code=NOT_READY,
     )
+
+
+def _tell_next(connection: Cluster, name: str) -> None:
+    following = (connection.integration(name).get("status") or {}).get("nextScheduleTime")
+    if following:
+        say(" ", f"The next one is due {relative(following, datetime.now(UTC))}.")
+
+
+def _stream_row(each: dict[str, Any]) -> list[str]:
+    counts = [number(each.get(key) or 0) for key in ("read", "upserted", "deleted", "rejected")]
+    note = f"left out: {each['skipped']}" if each.get("skipped") else "read in full" if each.get("full") else ""
+    return [each["name"], *counts, note]
 
 
 def _took(status: dict[str, Any]) -> str:

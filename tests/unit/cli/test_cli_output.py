@@ -42,3 +42,11 @@ def test_csv_cells_never_become_formulas(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(("value", "text"), [(3.21, "3.2 s"), (72, "1m 12s"), (3599.9, "1h 00m"), (7500, "2h 05m")])
 def test_durations_are_short(value: float, text: str) -> None:
     assert duration(value) == text
+
+
+def test_a_narrow_terminal_takes_from_the_message_before_it_takes_from_a_name() -> None:
+    row = ["servicenow-prod-20261121t083222z", "Completed", "4,770 new or changed of 4,782 read, nothing was rejected"]
+    narrow = table(["syncjob", "result", "message"], [row], width=80).splitlines()
+    assert narrow[1].startswith("servicenow-prod-20261121t083222z   Completed   4,770 new")
+    assert max(map(len, narrow)) <= 80
+    assert "…" in narrow[1]
