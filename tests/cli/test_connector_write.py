@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft7Validator
 from tests.cli.conftest import Towline
 
 from towline_connectors.catalogue import manifests
@@ -34,6 +36,37 @@ def test_new_connectors_pass_lint_and_can_be_tested(towline: Towline) -> None:
     assert proven.returncode == 0, proven.stdout + proven.stderr
     found = {name: [each["verdict"] for each in cases] for name, cases in json.loads(proven.stdout).items()}
     assert found == {name: ["pass", "pass"] for name in names}
+
+
+def test_an_editor_finds_the_schema_of_a_new_connector(towline: Towline, tmp_path: Path) -> None:
+    assert towline("connector", "new", "acme").returncode == 0
+    manifest = tmp_path / "acme" / "connector.yaml"
+    first = manifest.read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=connector.schema.json"
+    schema = Draft7Validator(json.loads((manifest.parent / first.rpartition("=")[2]).read_text()))
+    made = yaml.safe_load(manifest.read_text())
+    assert list(schema.iter_errors(made)) == []
+    made["spec"]["streams"][0]["recrods"] = "=items"
+    assert ["'recrods' was unexpected" in error.message for error in schema.iter_errors(made)] == [True]
+
+
+def test_a_connector_in_the_checkout_takes_the_schema_that_is_there(towline: Towline, tmp_path: Path) -> None:
+    (tmp_path / "crds" / "schemas").mkdir(parents=True)
+    assert towline("connector", "schema", "--file", "crds/schemas/connector.json").returncode == 0
+    assert towline("connector", "new", "acme", "--folder", "catalogue").returncode == 0
+    made = tmp_path / "catalogue" / "acme"
+    assert (
+        (made / "connector.yaml")
+        .read_text()
+        .startswith("# yaml-language-server: $schema=../../crds/schemas/connector.json\n")
+    )
+    assert not (made / "connector.schema.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["connector", "integration", "syncjob"])
+def test_the_schema_of_each_kind_is_printed_as_it_is_generated(towline: Towline, kind: str) -> None:
+    printed = towline("connector", "schema", kind)
+    assert printed.stdout == (Path(__file__).parents[2] / "crds" / "schemas" / f"{kind}.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
         (
             Verb("new", "towline.cli.connector_new", "Make the folder of a new connector."),
             Verb("lint", "towline.cli.connector_lint", "Check a manifest and what belongs to it, line by line."),
+            Verb("schema", "towline.cli.connector_schema", "Print the JSON schema that editors complete and check by."),
             Verb("docs", "towline.cli.connector_docs", "Make a connector's page from its manifest."),
         ),
     ),

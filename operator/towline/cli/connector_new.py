@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from towline.cli import connector_schema
 from towline.cli.errors import CliError
 from towline.cli.output import program, say
 
@@ -49,6 +50,10 @@ def new(name: str, folder: str | None, **given: str | None) -> None:
     except ValueError as error:
         text = str(error)
         raise CliError(f"{text[:1].upper()}{text[1:]}.") from None
+    where, schema = connector_schema.beside(target)
+    files["connector.yaml"] = f"{connector_schema.LINE}{where}\n{files['connector.yaml']}"
+    if schema is not None:
+        files[where] = schema
     try:
         target.mkdir(parents=True)
         for file, content in files.items():
@@ -56,6 +61,7 @@ def new(name: str, folder: str | None, **given: str | None) -> None:
     except OSError as error:
         raise CliError(f"Cannot write {target}: {error.strerror or type(error).__name__}.") from None
     say("✔", f"{target} holds {', '.join(file for file, content in files.items() if content)}.")
+    say("►", "An editor with a YAML language server completes and checks connector.yaml by its first line.")
     say("►", f"Check it:  {program()} connector lint {target}")
     say("►", f"Prove it:  {program()} connector test {target}")
 

@@ -39,7 +39,8 @@ def integration(**spec: Any) -> dict[str, Any]:
         ({"retry": []}, "spec.retry: it must be an object, and is a list: its fields are maxAttempts"),
         ({"streams": []}, "spec.streams: it needs at least 1 item"),
         ({"streams": {"name": "a"}}, "spec.streams: it must be a list, and is an object"),
-        ({"streams": ["a"]}, 'spec.streams[0]: it must be an object, and is the text "a": its fields are name, mode, fullEvery, lookback, filter, mapping and guard'),
+        ({"streams": ["a"]}, 'spec.streams[0]: it must be an object, and is the text "a":'
+         " its fields are name, mode, fullEvery, lookback, filter, mapping and guard"),
         (
             {"streams": [{"name": "a", "mode": "full"}]},
             'spec.streams[0].mode: "full" is not allowed: write Full',
