@@ -4,6 +4,7 @@ at a restart nor outlive their object; what happens is counted as it happens.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -143,8 +144,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.registry.register(_Integrations(samples))
         registry = self.registry
-        build = Gauge("towline_build_info", "The running version", ["version", "python"], registry=registry)
-        build.labels(version, platform.python_version()).set(1)
+        about = ["version", "revision", "python"]
+        build = Gauge("towline_build_info", "The running version and its commit", about, registry=registry)
+        build.labels(version, os.environ.get("TOWLINE_REVISION", ""), platform.python_version()).set(1)
         self.runs = Counter(
             "towline_sync_runs",
             "SyncJobs that ended",
