@@ -78,7 +78,9 @@ Try first, without an account or a cluster:
 def cli(context: click.Context) -> None:
     """Connect a company's security and IT systems, on Kubernetes or right here."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        from towline.cli.welcome import welcome
+
+        click.echo(welcome())
 
 
 def main(arguments: list[str] | None = None) -> None:

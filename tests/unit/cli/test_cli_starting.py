@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +40,7 @@ def towline(*arguments: str, program: str = "towline", **environment: str) -> su
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_asking_for_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys
@@ -119,3 +122,28 @@ def test_a_reader_that_stops_early_is_no_failure() -> None:
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0
     assert ended.stderr == ""
+
+
+def test_without_a_verb_it_says_what_it_is_and_what_to_try(tmp_path: Path) -> None:
+    lone = towline(KUBECONFIG=str(tmp_path / "absent"), HOME=str(tmp_path))
+    first = lone.stdout.splitlines()[0]
+    assert re.fullmatch(r"Towline \S+ · \d\d+ connectors · no cluster configured \(that is fine\)", first)
+    assert "towline run cisa-kev" in lone.stdout
+    config = tmp_path / "config"
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        config.write_text(
+            json.dumps(
+                {
+                    "current-context": "a",
+                    "contexts": [{"name": "a", "context": {"cluster": "b"}}],
+                    "clusters": [{"name": "b", "cluster": {"server": f"https://{place}"}}],
+                }
+            )
+        )
+        assert f"cluster {place} answers" in towline(KUBECONFIG=str(config)).stdout
+    assert f"cluster {place} does not answer" in towline(KUBECONFIG=str(config)).stdout
+    config.write_text("no: {kubeconfig")
+    assert towline(KUBECONFIG=str(config)).returncode == 0
