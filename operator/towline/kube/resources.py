@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from towline.api.base import GROUP, VERSION
+from towline.kube.errors import NotFoundError
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,14 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL path of a collection or an object."""
+        """The URL path of a collection or an object.
+
+        Names come from specs. One that could lead elsewhere, to another namespace's Secret, is no object's name:
+        NotFoundError.
+        """
+        for part in (namespace, name):
+            if part and (not _SEGMENT.fullmatch(part) or part in (".", "..")):
+                raise NotFoundError(f"find {self.plural} {part!a}", 404, "NotFound")
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
         if self.namespaced and namespace:
             parts += ["namespaces", namespace]

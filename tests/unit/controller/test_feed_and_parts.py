@@ -107,6 +107,23 @@ async def test_errors_have_types_and_never_the_servers_words(code: int, reason: 
     assert str(code) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["../../kube-system/secrets/x", "..", ".", "x/status", "x?watch=1", "x%2f..", "x#y", "x\\y", "a b", "é"]
+)
+async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(name: str) -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"metadata": {"uid": "u", "resourceVersion": "1"}, "data": {}})
+
+    async with api_server(handler) as client:
+        with pytest.raises(NotFoundError):
+            await client.get(SECRETS, "ns", name)
+        assert await Facts(client).read(SECRETS, "ns", name, 0.0) is None
+    assert asked == []
+
+
 async def test_what_yaml_does_not_take_as_it_is_arrives_all_the_same() -> None:
     """The API server reads the body of an apply as YAML: a message may quote anything that a user wrote."""
     odd = "DEL \x7f C1 \x80\x85\x9f lines \u2028\u2029 marks \ufeff\ufffe\uffff, and not é € \U0001f600 \ud7ff\ue000"
