@@ -155,6 +155,19 @@ def test_an_operator_of_listed_namespaces_reads_secrets_nowhere_else(
         kubectl(control_plane, "delete", "-f", "-", "--ignore-not-found", stdin=manifests)
 
 
+def test_secrets_may_be_watched_only_where_that_was_asked_for(
+    control_plane: Path, installed: None, namespace: str, render: Callable[..., str]
+) -> None:
+    manifests = render("--set=rbac.watchSecrets=true,fullnameOverride=watching", "--show-only=templates/rbac.yaml")
+    apply(control_plane, manifests)
+    user = f"system:serviceaccount:{SYSTEM}:watching"
+    try:
+        asked = every("get list watch create update patch delete", "secrets", "", namespace)
+        assert allowed(control_plane, user, asked) == every("get watch", "secrets", "", namespace)
+    finally:
+        kubectl(control_plane, "delete", "-f", "-", "--ignore-not-found", stdin=manifests)
+
+
 @pytest.mark.parametrize("role", ["view", "edit", "admin"])
 def test_kubernetes_own_roles_cover_integrations(
     control_plane: Path, installed: None, namespace: str, role: str

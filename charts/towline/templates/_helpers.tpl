@@ -74,6 +74,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get]
+{{- if .Values.rbac.watchSecrets }}
+# Asked for by rbac.watchSecrets: changes are noticed within seconds. The operator reads metadata only.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [watch]
+{{- end }}
 # The volume of the SQLite destination, made when it is not there.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -54,6 +54,12 @@ from towline.cli.errors import CliError
     help="Seconds, while something about a Secret has to be corrected.",
 )
 @click.option(
+    "--watch-secrets/--no-watch-secrets",
+    default=False,
+    show_default=True,
+    help="Notice changed Secrets within seconds; needs the right to watch them.",
+)
+@click.option(
     "--probe-every",
     type=click.FloatRange(0),
     default=300.0,
@@ -123,6 +129,7 @@ def operator(
     resync: float,
     secret_check: float,
     secret_recheck: float,
+    watch_secrets: bool,
     probe_every: float,
     activity_days: int,
     requests_per_second: float,
@@ -177,6 +184,7 @@ def operator(
         resync_seconds=resync,
         secret_check_seconds=secret_check,
         secret_recheck_seconds=secret_recheck,
+        watch_secrets=watch_secrets,
         probe_seconds=probe_every,
         requests_per_second=requests_per_second,
         host=host,

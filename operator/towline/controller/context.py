@@ -15,6 +15,7 @@ from towline.controller.audit import Audit
 from towline.controller.cache import Cache, slim
 from towline.controller.probes import Prober
 from towline.controller.queue import Key
+from towline.controller.secretwatch import SecretUsers
 from towline.controller.settings import Settings
 from towline.core.actions import (
     Action,
@@ -75,6 +76,9 @@ class Context:
     """When the status of a SyncJob that waits for a slot was last given its place."""
     progress: dict[Key, tuple[int, Progress]] = field(default_factory=dict)
     """What the pod of a SyncJob's attempt told last."""
+    secret_users: SecretUsers = field(default_factory=SecretUsers)
+    credentials: dict[Key, str] = field(default_factory=dict)
+    """The version of each Integration's credentials when it was last looked at."""
     manifests: dict[tuple[str, int], Connector] = field(default_factory=dict)
     """Parsed Connectors by uid and generation."""
     verdicts: dict[str, tuple[int, list[str]]] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from towline.controller.progress import Reports
 from towline.controller.queue import Key, WorkQueue
 from towline.controller.reconcilers import hold_slot, reconcile
 from towline.controller.samples import samples
+from towline.controller.secretwatch import SecretWatch
 from towline.controller.settings import Settings
 from towline.core.connectors import Check
 from towline.core.slots import Limits, Slots
@@ -152,6 +153,14 @@ class Operator:
             ready()
             group.create_task(self._queue.run())
             group.create_task(self.context.prober.run())
+            if self._settings.watch_secrets:
+                group.create_task(self._secrets().run())
+
+    def _secrets(self) -> SecretWatch:
+        context = self.context
+        return SecretWatch(
+            self._client, context.facts, context.secret_users, context.enqueue, self._settings.namespaces
+        )
 
     async def _until_served(self) -> None:
         told = False

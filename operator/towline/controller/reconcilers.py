@@ -24,7 +24,8 @@ from towline.core.actions import CreateJob, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.facts import Surroundings
-from towline.core.integrations import IntegrationSnapshot, reconcile_integration
+from towline.core.integrations import reconcile_integration
+from towline.core.planner import IntegrationSnapshot
 from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.runs import Run, run_of, unfinished
 from towline.core.slots import Place, Request
@@ -81,14 +82,25 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     runs = _runs(context, key.namespace, key.name)
     if checked is not None:
         context.prober.consider(key, raw, integration, checked if isinstance(checked, View) else None)
+        context.secret_users.note(key, around.secrets)
     track = context.prober.track(key)
-    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track), now)
+    rotated = _rotated(context, key, checked)
+    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track, rotated), now)
     after = await perform(context, key.kind, raw, decision.actions)
     again = decision.look_again
     if names_secrets(integration, context) and checked is not None:
         pause = recheck_seconds(after, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
         again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
     return again
+
+
+def _rotated(context: Context, key: Key, checked: View | Problem | None) -> bool:
+    """Whether the credentials are others than a moment ago. After a restart they count as known."""
+    if not isinstance(checked, View) or not checked.credentials_version:
+        return False
+    before = context.credentials.get(key, checked.credentials_version)
+    context.credentials[key] = checked.credentials_version
+    return before != checked.credentials_version
 
 
 async def _syncjob(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
@@ -325,6 +337,8 @@ def _forget(context: Context, key: Key) -> None:
         _give_back(context, key)
     elif key.kind == "Integration":
         context.metrics.forget(key.namespace, key.name)
+        context.secret_users.note(key, ())
+        context.credentials.pop(key, None)
         context.prober.forget(key)
         context.audit.forget(key)
     elif key.kind == "Connector":

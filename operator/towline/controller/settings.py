@@ -23,6 +23,8 @@ class Settings:
     secret_check_seconds: float = 300.0
     secret_recheck_seconds: float = 15.0
     """How often a Secret is looked at while something about it has to be corrected."""
+    watch_secrets: bool = False
+    """Hear of changed Secrets by a watch; needs the right to, which is also the right to read them."""
     probe_seconds: float = 300.0
     """How often a system's health is asked for, where its manifest does not say; 0: never."""
     requests_per_second: float = 50.0

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from towline.api.base import API_VERSION
 from towline.api.conditions import ConditionType, Reason
-from towline.api.integration import Integration, IntegrationStatus
-from towline.contract import FULL_AT, REQUESTED_AT
-from towline.core import expiry, health, history, names, recent, times
+from towline.api.integration import IntegrationStatus
+from towline.core import expiry, health, history, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import Wanted, find, settle
 from towline.core.expiry import Expiry, What
-from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, TRIGGER_LABEL, Surroundings
 from towline.core.health import Track
-from towline.core.runs import Run, unfinished
-from towline.core.schedule import due, stale_at
+from towline.core.planner import IntegrationSnapshot, Planner, Start
+from towline.core.runs import unfinished
+from towline.core.schedule import stale_at
 from towline.core.validate import Problem, View
 
 _GRACE = timedelta(seconds=5)
 """What an Integration names may arrive a moment after it, from the same `kubectl apply`."""
 _MAY_ARRIVE = {Reason.SECRET_NOT_FOUND, Reason.CONNECTOR_NOT_FOUND}
-_MAX_TOKEN = 64
 _EXPIRING = {Reason.EXPIRES_SOON, Reason.EXPIRED, Reason.CERTIFICATE_EXPIRES_SOON}
-
-
-@dataclass(frozen=True)
-class IntegrationSnapshot:
-    """Everything that a decision about an Integration depends on."""
-
-    integration: Integration
-    checked: View | Problem | None
-    """None while the Connector has not been checked yet."""
-    around: Surroundings = field(default_factory=Surroundings)
-    runs: tuple[Run, ...] = ()
-    health: Track | None = None
-    """What probes say; None where nothing is probed."""
-
-
-@dataclass
-class _Start:
-    """A SyncJob to make, and what the status says after it."""
-
-    body: dict[str, Any]
-    event: str
 
 
 def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
@@ -66,7 +42,7 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
         before, past, generation, s.around.connector_generation, view.credentials_version if view else ""
     )
     active = unfinished(s.runs)
-    plan = _Planner(s, before, view, past, said, active, now)
+    plan = Planner(s, before, view, past, said, active, now)
     starts = plan.starts()
     table = view.timetable if view else None
     wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now, s.health)
@@ -98,131 +74,12 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     return Decision(actions, again)
 
 
-class _Planner:
-    """Which SyncJobs are due. Fills in what the status says of the schedule."""
-
-    def __init__(
-        self,
-        s: IntegrationSnapshot,
-        before: IntegrationStatus,
-        view: View | None,
-        past: states.History,
-        said: states.Verdict | None,
-        active: list[Run],
-        now: datetime,
-    ) -> None:
-        self.s, self.before, self.view, self.past, self.said, self.active = s, before, view, past, said, active
-        self.now = now
-        self.meta = s.integration.metadata
-        self.spec = s.integration.spec
-        self.name = str(self.meta["name"])
-        self.handled = before.last_handled_requested_at
-        self.last_schedule = before.last_schedule_time
-        self.missed = 0
-        self.skipped = False
-        self.next: datetime | None = None
-        self.effective = view.timetable.text if view and view.timetable else None
-
-    def starts(self) -> list[_Start]:
-        """The SyncJobs to make now. None while suspended or while something has to be corrected first."""
-        if self.view is None or self.spec.suspend:
-            return []
-        found = [start for start in (self._requested(), self._after_cure(), self._immediate()) if start]
-        scheduled = self._scheduled(busy=bool(found))
-        return [*found[:1], *([scheduled] if scheduled else [])]
-
-    def _requested(self) -> _Start | None:
-        annotations = self.meta.get("annotations") or {}
-        token = str(annotations.get(REQUESTED_AT) or "")[:_MAX_TOKEN]
-        if not token or token == self.before.last_handled_requested_at:
-            return None
-        self.handled = token
-        full = str(annotations.get(FULL_AT) or "")[:_MAX_TOKEN] == token
-        return self._sync(names.requested(self.name, token), "Manual", f'requested at "{token}"', full=full)
-
-    def _after_cure(self) -> _Start | None:
-        if self.said is None or not self.said.cured or self.active or self.view is None:
-            return None
-        if self.said.spec_changed:
-            meta = self.meta
-            token = f"{meta.get('uid')}/{meta.get('generation')}/{self.s.around.connector_uid}"
-            token += f"/{self.s.around.connector_generation}"
-            return self._sync(names.spec_change(self.name, token), "SpecChange", "the spec or the Connector changed")
-        name = names.credentials_rotated(self.name, self.view.credentials_version)
-        return self._sync(name, "CredentialsRotated", "the Secret changed")
-
-    def _immediate(self) -> _Start | None:
-        schedule = self.spec.schedule
-        ran_before = self.before.last_schedule_time or self.before.last_sync or self.s.runs
-        if schedule is None or not schedule.immediate or ran_before:
-            return None
-        self.last_schedule = times.text(self.now)
-        return self._sync(names.spec_change(self.name, str(self.meta.get("uid"))), "SpecChange", "first sync")
-
-    def _scheduled(self, busy: bool) -> _Start | None:
-        table = self.view.timetable if self.view else None
-        if table is None or self.spec.schedule is None or (self.said is not None and self.said.stopping):
-            return None
-        planned = times.moment(self.before.next_schedule_time)
-        if self.before.effective_schedule != table.text:
-            planned = None
-        found = due(table, planned, self.now, self.spec.schedule.starting_deadline_seconds)
-        self.next = found.next
-        ran = {run.tick for run in self.s.runs if run.tick is not None and planned is not None and run.tick >= planned}
-        self.missed = found.missed - len([tick for tick in ran if tick != found.tick])
-        if found.tick is None:
-            self.missed = max(0, self.missed)
-            return None
-        others = [run for run in self.active if run.tick != found.tick]
-        if found.tick not in ran and (busy or (others and self.spec.concurrency_policy == "Forbid")):
-            self.skipped = True
-            self.missed = max(0, self.missed) + 1
-            return None
-        self.missed = max(0, self.missed)
-        self.last_schedule = times.text(found.tick)
-        return self._sync(
-            names.scheduled(self.name, found.tick), "Schedule", f"due at {times.text(found.tick)}", tick=found.tick
-        )
-
-    def _sync(self, name: str, trigger: str, event: str, tick: datetime | None = None, full: bool = False) -> _Start:
-        labels = {MANAGED_BY: MANAGER, INTEGRATION_LABEL: self.name, TRIGGER_LABEL: trigger.lower()}
-        connector = self.spec.connector_ref.name
-        if len(connector) <= 63:
-            labels[CONNECTOR_LABEL] = connector
-        spec: dict[str, Any] = {"integrationRef": {"name": self.name}, "trigger": trigger}
-        if tick is not None:
-            spec["scheduledTime"] = times.text(tick)
-        if full:
-            spec["mode"] = "Full"
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": "SyncJob",
-            "metadata": {
-                "name": name,
-                "namespace": self.meta["namespace"],
-                "labels": labels,
-                "ownerReferences": [
-                    {
-                        "apiVersion": API_VERSION,
-                        "kind": "Integration",
-                        "name": self.name,
-                        "uid": self.meta["uid"],
-                        "controller": True,
-                        "blockOwnerDeletion": True,
-                    }
-                ],
-            },
-            "spec": spec,
-        }
-        return _Start(body, f"SyncJob {name}: {event}")
-
-
 def _status(
     before: IntegrationStatus,
     past: states.History,
-    plan: _Planner,
+    plan: Planner,
     active: list[str],
-    starts: list[_Start],
+    starts: list[Start],
     view: View | None,
 ) -> dict[str, Any]:
     running = list(dict.fromkeys([*active, *(start.body["metadata"]["name"] for start in starts)]))
@@ -282,7 +139,7 @@ def _expiry_events(before: IntegrationStatus, wanted: list[Wanted]) -> list[Acti
     return events
 
 
-def _events(before: IntegrationStatus, wanted_ready: tuple[str, str, str], plan: _Planner) -> list[Action]:
+def _events(before: IntegrationStatus, wanted_ready: tuple[str, str, str], plan: Planner) -> list[Action]:
     events: list[Action] = []
     old = find(before.conditions, ConditionType.READY)
     status, reason, message = wanted_ready
@@ -295,6 +152,16 @@ def _events(before: IntegrationStatus, wanted_ready: tuple[str, str, str], plan:
         events.append(Emit("Normal", "Suspended", "No new syncs start; spec.suspend: false resumes them"))
     if plan.next and not scheduled_before and before.effective_schedule and not stalled_before and status == "True":
         events.append(Emit("Normal", "Resumed", f"The next sync is due at {times.text(plan.next)}"))
+    if plan.s.rotated:
+        events.append(
+            Emit("Normal", "CredentialsRotated", "The Secret with the credentials has changed; they are checked")
+        )
+    connector = plan.s.around.connector
+    new = before.observed_generation != int(plan.meta.get("generation") or 1)
+    if new and connector is not None and connector.spec.stage == "Deprecated":
+        name = plan.spec.connector_ref.name
+        text = f'Connector "{name}" is deprecated: its documentation says what takes its place'
+        events.append(Emit("Warning", "ConnectorDeprecated", text))
     if plan.skipped:
         text = "A scheduled sync was left out, because another was still running (concurrencyPolicy: Forbid)"
         events.append(Emit("Warning", "SyncSkippedConcurrent", text))

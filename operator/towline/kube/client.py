@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +21,9 @@ FIELD_MANAGER = "towline"
 _TRIES = 5
 _MAX_RETRY_AFTER = 30.0
 _PAGE = 500
+_WATCH_SECONDS = 300
+_SILENT_SECONDS = 90.0  # bookmarks come every minute
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 # What JSON may hold as it is and YAML may not, or takes for the end of a line: DEL, C1 controls, separators, marks.
 _NOT_YAML = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
 
@@ -61,14 +64,12 @@ class Client:
 
     async def is_current(self, resource: Resource, namespace: str, name: str, version: str) -> bool:
         """Whether an object still has this resourceVersion: asked before what cannot be taken back. NotFoundError."""
-        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-        found = await self._call("GET", resource, namespace, name, accept=accept, bucket=self._checks)
+        found = await self._call("GET", resource, namespace, name, accept=_METADATA, bucket=self._checks)
         return bool(found["metadata"]["resourceVersion"] == version)
 
     async def get_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object without its content: the API server leaves data out."""
-        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-        return await self._call("GET", resource, namespace, name, accept=accept)
+        return await self._call("GET", resource, namespace, name, accept=_METADATA)
 
     async def list(
         self, resource: Resource, namespace: str = "", selector: str = ""
@@ -142,6 +143,36 @@ class Client:
     async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The object as replaced. Raises ConflictError unless it still has the resourceVersion of the body."""
         return await self._call("PUT", resource, namespace, name, body=body)
+
+    async def watch_metadata(
+        self, resource: Resource, namespace: str = "", version: str = ""
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Changes as (type, object without its content) from a version on; without one, first what is there.
+
+        Ends when the server ends the watch. Raises RefusedError with status 410 when the version is too old."""
+        if self._session is None:
+            raise RuntimeError("use the client as an async context manager")
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        if version:
+            query["resourceVersion"] = version
+        action = f"WATCH {resource.plural} {namespace}".strip()
+        headers = {"Accept": _METADATA, "User-Agent": "towline-operator"}
+        if token := self._access.token():
+            headers["Authorization"] = f"Bearer {token}"
+        await self._bucket.take()
+        timeout = aiohttp.ClientTimeout(total=_WATCH_SECONDS + 30, sock_connect=10, sock_read=_SILENT_SECONDS)
+        url = self._access.server + resource.path(namespace)
+        try:
+            async with self._session.get(url, params=query, headers=headers, timeout=timeout) as answer:
+                if answer.status >= 300:
+                    raise error_for(action, answer.status, _reason(await answer.read()))
+                async for line in _lines(answer.content):
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        raise error_for(action, int(event["object"].get("code") or 500), "")
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as failure:
+            raise UnavailableError(action, 0, type(failure).__name__) from None
 
     async def served(self, api_version: str) -> set[str]:
         """The plural names that the API server serves in a group version; none while the group is absent."""
@@ -221,6 +252,16 @@ class Client:
 
 def _escaped(found: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(found[0].decode())
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines, however long."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
 
 
 def _reason(raw: bytes) -> str:

@@ -49,6 +49,17 @@ class Facts:
         self._known[place] = (now, facts)
         return facts
 
+    def outdated(self, resource: Resource, namespace: str, name: str, version: str) -> bool:
+        """Note that an object has this version now (empty: none); whether that is news, so that it is read again."""
+        place = (resource.plural, namespace, name)
+        if place not in self._known:
+            return True
+        facts = self._known[place][1]
+        if version == (facts.version if facts else ""):
+            return False
+        self._known[place] = (float("-inf"), facts)
+        return True
+
     async def namespace_labels(self, name: str, max_age: float) -> dict[str, str]:
         """The labels of a namespace, at most `max_age` seconds old."""
         read_at, labels = self._labels.get(name, (0.0, {}))

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.core.build import NOW, integration, secret
+from tests.unit.core.build import NOW, around, connector, integration, secret, view
 from tests.unit.core.world import CrashError, World
 
+from towline.core import actions as act
+from towline.core.health import State, Track
+from towline.core.integrations import reconcile_integration
+from towline.core.planner import IntegrationSnapshot
 from towline.core.times import moment
 
 
@@ -203,6 +207,54 @@ def test_a_new_version_of_the_secret_is_tried_once_at_once() -> None:
     made.pass_time(days=1)
     made.settle()
     assert len(made.created) == 2
+
+
+def test_rotated_credentials_are_checked_before_a_sync_needs_them() -> None:
+    made = world(schedule={"cron": "0 3 * * *"})
+    made.settle()
+    made.finish(made.created[0])
+    made.settle()
+    made.secret = replace(made.secret, version="s-1/2")
+    made.settle()
+    check = made.syncs[made.created[-1]]
+    assert (check["spec"]["trigger"], check["spec"]["mode"]) == ("CredentialsRotated", "Check")
+    made.finish(made.created[-1], succeeded=False, reason="CredentialsRejected")
+    made.settle()
+    assert made.ready() == ("False", "CredentialsRejected")
+    made.pass_time(hours=30)
+    made.settle()
+    assert len(made.created) == 2, "rejected once, and nobody is locked out"
+    made.secret = replace(made.secret, version="s-1/3")
+    made.settle()
+    made.finish(made.created[-1])
+    made.settle()
+    assert made.ready() == ("True", "Synced")
+    assert len(made.created) == 3
+
+
+def test_where_the_operator_probes_itself_a_rotation_needs_no_run() -> None:
+    made = world(schedule={"cron": "0 3 * * *"})
+    made.health = Track(State.HEALTHY, made.now)
+    made.settle()
+    made.finish(made.created[0])
+    made.secret = replace(made.secret, version="s-1/2")
+    made.settle()
+    assert len(made.created) == 1
+
+
+def test_a_rotation_and_a_deprecated_connector_are_told() -> None:
+    subject = integration(status={"observedGeneration": 1})
+    facts = around(connector=connector(stage="Deprecated"))
+
+    def told(generation: int, rotated: bool) -> list[str]:
+        fresh = integration(status={"observedGeneration": 1}, generation=generation)
+        snapshot = IntegrationSnapshot(fresh, view(subject), facts, rotated=rotated)
+        return [one.reason for one in reconcile_integration(snapshot, NOW).actions if isinstance(one, act.Emit)]
+
+    assert "CredentialsRotated" in told(1, rotated=True)
+    assert "ConnectorDeprecated" not in told(1, rotated=False)
+    assert "CredentialsRotated" not in told(1, rotated=False)
+    assert "ConnectorDeprecated" in told(2, rotated=False)
 
 
 def test_a_changed_spec_is_tried_once_at_once() -> None:

@@ -19,7 +19,8 @@ from towline.core import actions as act
 from towline.core import history, names
 from towline.core.facts import SecretFacts
 from towline.core.health import Track
-from towline.core.integrations import IntegrationSnapshot, reconcile_integration
+from towline.core.integrations import reconcile_integration
+from towline.core.planner import IntegrationSnapshot
 from towline.core.pods import JobFacts, PodFacts
 from towline.core.runs import run_of, unfinished
 from towline.core.syncjobs import SyncSnapshot, reconcile_sync
