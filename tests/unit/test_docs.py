@@ -1,23 +1,190 @@
-"""The documentation's own promises: its links lead somewhere, and its tables name what exists."""
+"""The documentation's own promises: links and anchors lead somewhere, commands and manifests are right, and tables
+name what exists. What can be run without a cluster is run by tests/cli/test_tutorial.py, manifests are shown to a real
+API server by tests/api/test_docs_manifests.py."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+import yaml
+from tests.unit.doc_blocks import PAGES, ROOT, SHELLS, Block, all_blocks, inline_commands
 
 from towline.api.conditions import Reason
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
-LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def words_of(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\S+", text))
+
+
+KINDS = words_of("""
+    connector connectors conn integration integrations intg syncjob syncjobs sync secret secrets pod pods job jobs crd
+    deployment deploy pvc event events quota resourcequota node nodes configmap cronjob namespace service svc
+    lease leases networkpolicy networkpolicies""")
+KUBECTL = words_of("""
+    apply get describe wait annotate edit logs delete patch create cp config exec rollout run port-forward diff label
+    top towline scale explain version auth""")
+HELM = words_of("install upgrade uninstall rollback template test get history list")
+OTHERS = words_of("""
+    sqlite3 psql source grep sed cat head jq cd git curl python pip uv python3 open mkdir chmod""")
+
+
+def ids(value: object) -> str | None:
+    if isinstance(value, Path):
+        return str(value.relative_to(ROOT))
+    return value.place if isinstance(value, Block) else None
+
+
+@cache
+def anchors(page: Path) -> frozenset[str]:
+    """The anchors that a page's headings have where Markdown is shown."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ (.+?)\s*$", text, flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head).lower() for head in heads]
+    named = re.findall(r'<a (?:id|name)="([^"]+)"', text)
+    return frozenset([*(re.sub(r"[^\w\- ]", "", head).replace(" ", "-") for head in plain), *named])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_links_within_the_checkout_lead_somewhere(page: Path) -> None:
-    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    missing = []
+    for link, anchor in LINK.findall(page.read_text("utf-8")):
+        target = (page.parent / link).resolve() if link else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            missing.append(f"{link}#{anchor}" if anchor else link)
     assert missing == []
+
+
+def told(words: list[str]) -> str:
+    """What is wrong with a command; empty when it is right."""
+    match words[0]:
+        case "towline" | "kubectl-towline":
+            return told_towline(words[1:])
+        case "kubectl" if words[1:2] == ["towline"]:
+            return told_towline(words[2:])
+        case "kubectl":
+            return told_kubectl(words[1:])
+        case "helm":
+            return told_helm(words[1:])
+        case "make":
+            unknown = [word for word in words[1:] if "=" not in word and word not in targets()]
+            return f"no target {', '.join(unknown)}" if unknown else ""
+        case ".venv/bin/python" | "python" if words[1:2] == ["-m"]:
+            module = ROOT / words[2].replace(".", "/")
+            return "" if module.is_dir() or module.with_suffix(".py").exists() else f"no module {words[2]}"
+        case program:
+            return "" if program in OTHERS else f"{program} is no program that the documentation may ask for"
+
+
+def told_towline(arguments: list[str]) -> str:
+    """Parse with the real command: verbs, options and choices have to exist."""
+    from towline.cli.main import cli
+
+    if not arguments or arguments[0] in ("--help", "--version", "-h"):
+        return ""
+    command: click.Command = cli
+    context = click.Context(cli, info_name="towline")
+    rest = [PLACEHOLDERS.get(word, word) for word in arguments]
+    while isinstance(command, click.Group):
+        found = command.get_command(context, rest[0]) if rest else None
+        if found is None:
+            return f"no command towline {' '.join(rest[:1])}"
+        command, rest = found, rest[1:]
+    if "--help" in rest:
+        return ""
+    try:
+        command.make_context(str(command.name), rest, parent=context)
+    except click.ClickException as error:
+        return f"{' '.join(arguments)}: {error.format_message()}"
+    return ""
+
+
+PLACEHOLDERS = {"DURATION": "1h"}
+
+
+def told_kubectl(arguments: list[str]) -> str:
+    words: list[str] = []
+    flags = iter(arguments)
+    for word in flags:
+        if word in ("-n", "--namespace", "-o", "-l", "-f", "--type", "-p", "--field-selector", "--timeout", "--image"):
+            next(flags, None)
+        elif not word.startswith("-"):
+            words.append(word)
+    if not words or words[0] not in KUBECTL:
+        return f"kubectl {' '.join(words[:1])} is not known to this test"
+    if words[0] in ("apply", "logs", "cp", "config", "exec", "run", "towline", "port-forward", "diff", "version"):
+        return ""
+    subjects = words[2:3] if words[0] in ("rollout", "top", "auth") else words[1:2]
+    if words[0] == "create":
+        subjects = words[1:2]
+    for kind in [part for subject in subjects for part in subject.split("/")[0].split(",")]:
+        if kind and kind.partition(".")[0].lower() not in KINDS and not kind.isupper():
+            return f"kubectl {words[0]} {kind}: no such kind"
+    return ""
+
+
+@cache
+def values() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "charts" / "towline" / "values.yaml").read_text())
+    return found
+
+
+def told_helm(arguments: list[str]) -> str:
+    if arguments[0] not in HELM:
+        return f"helm {arguments[0]} is not known to this test"
+    charts = [word for word in arguments if word.startswith("charts/")]
+    if charts and not (ROOT / charts[0] / "Chart.yaml").exists():
+        return f"there is no chart {charts[0]}"
+    flags = ("--set", "--set-string", "--set-json")
+    settings = [arguments[at + 1] for at, word in enumerate(arguments) if word in flags]
+    for setting in settings:
+        place: Any = values()
+        for key in setting.partition("=")[0].split("."):
+            if not isinstance(place, dict) or (place and key not in place):
+                return f"values.yaml has no {setting.partition('=')[0]}"
+            place = place.get(key, {})
+    return ""
+
+
+@cache
+def targets() -> frozenset[str]:
+    return frozenset(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("block", all_blocks(*SHELLS), ids=ids)
+def test_every_command_in_a_block_is_one_that_exists(block: Block) -> None:
+    wrong = [found for words in block.commands() if (found := told(words))]
+    assert wrong == [] or block.not_run, block.place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_command_in_a_sentence_is_one_that_exists(page: Path) -> None:
+    wrong = [found for words in inline_commands(page) if "VERB" not in words and (found := told(words))]
+    assert [found for found in wrong if "Missing argument" not in found] == []  # a verb that is only named
+
+
+@pytest.mark.parametrize("block", all_blocks("yaml"), ids=ids)
+def test_every_manifest_is_valid(block: Block, tmp_path: Path) -> None:
+    from towline.cli.checking import check
+    from towline.cli.manifests import read_all
+
+    objects = [found for found in yaml.safe_load_all(block.text) if found]
+    if not all(isinstance(one, dict) and "apiVersion" in one and "kind" in one for one in objects):
+        assert block.not_run or not any(isinstance(one, dict) and "kind" in one for one in objects)
+        return  # a part of a manifest, or values of the chart
+    file = tmp_path / "block.yaml"
+    file.write_text(block.text)
+    assert [finding.problems for finding in check(read_all([str(file)])) if finding.problems] == [] or block.not_run
+
+
+def test_blocks_name_their_language() -> None:
+    assert [block.place for block in all_blocks("")] == []
 
 
 def test_troubleshooting_speaks_of_reasons_that_exist() -> None:
@@ -26,29 +193,3 @@ def test_troubleshooting_speaks_of_reasons_that_exist() -> None:
     reasons = {reason for row in named for reason in re.findall(r"`([A-Za-z]+)`", row)}
     assert len(reasons) > 15
     assert reasons <= {str(reason) for reason in Reason}
-
-
-def test_each_failure_mode_names_a_test_that_exists() -> None:
-    """A function by its name, a file by its path, a promise that `make chaos` tries by its number."""
-    text = (ROOT / "docs" / "failure-modes.md").read_text()
-    functions = {
-        name for file in ROOT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", _read(file))
-    }
-    tried = {int(number) for number in re.findall(r"^    (\d+): ", _read(ROOT / "tests/chaos/trials.py"), re.MULTILINE)}
-    rows = [row for row in re.findall(r"^\| .*\|$", text, flags=re.MULTILINE) if not row.startswith("| Fault")]
-    assert len(rows) > 30
-    for row in rows:
-        fault, *_, tests = [cell.strip() for cell in row.strip("|").split(" | ")]
-        named = re.findall(r"`([^`]+)`(?: (\d+))?", tests)
-        assert named, f"{fault}: no test"
-        for name, number in named:
-            exists = {"make chaos": int(number or 0) in tried, "make bench-scale": True}.get(name)
-            if exists is None:
-                exists = (ROOT / name).is_file() if name.startswith("tests/") else name in functions
-            assert exists, f"{fault}: {name} {number}".rstrip()
-    told = {int(number) for numbers in re.findall(r"\(([\d, ]+)\)", text) for number in numbers.split(",")}
-    assert tried <= told, "a promise that is tried has no row"
-
-
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
