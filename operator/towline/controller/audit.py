@@ -1,5 +1,5 @@
 """The operator's part of the activity record: a JSON line for each run, check and change, and the checks that the
-next run is to record. See docs/decisions/0021-activity.md."""
+next run is to record. See docs/decisions/0014-activity.md."""
 
 from __future__ import annotations
 
