@@ -39,7 +39,10 @@ It is a free object there, and whole in the editors' schema, the reference, the 
 class Model(BaseModel):
     """Base of every API type: snake_case in Python, camelCase on the wire, unknown fields refused."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    # Built when first used: a sync reads one kind of the three, and its pod is to start fast.
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, defer_build=True
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -62,6 +65,8 @@ def listset(**constraints: Any) -> Any:
 DURATION_PATTERN = forms.DURATION
 Duration = Annotated[str, Field(max_length=16, pattern=DURATION_PATTERN)]
 Name253 = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=forms.OBJECT_NAME)]
+"""As Kubernetes lets objects be called. Anything else would lead elsewhere in the API's paths."""
 Name63 = Annotated[str, Field(min_length=1, max_length=63)]
 EXPRESSION = "expression"
 """Metadata of an annotation: the text is an expression, whether it begins with = or not."""

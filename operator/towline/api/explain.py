@@ -106,6 +106,8 @@ def _words(problem: ErrorDetails, node: Schema, above: Schema) -> str:
         return _unknown(str(problem["loc"][-1]), above)
     if kind == "value_error":
         return shown_error(context.get("error", problem["msg"]))
+    if given == "" and kind == "string_too_short":
+        return "it must not be empty"
     if node.get("pattern") in FORMS and not node.get(INT_OR_STRING) and not isinstance(given, Mapping | list):
         return FORMS[node["pattern"]].refuse(shown(given))
     if kind == "literal_error":

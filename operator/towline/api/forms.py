@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 DURATION = r"^([0-9]{1,4}(s|m|h|d))+$"
 STREAM_NAME = r"^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
+OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 CREDENTIAL_KEY = r"^[a-z][a-z0-9_]*$"
 SEMANTIC_VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$"
 HTTPS_URL = r"^https://"
@@ -43,6 +44,9 @@ FORMS: dict[str, Form] = {
     DURATION: Form("a duration", "write for example 30m, 6h or 7d"),
     STREAM_NAME: Form(
         "a name", "use lower-case letters, digits, dashes and underscores; begin and end with a letter or digit"
+    ),
+    OBJECT_NAME: Form(
+        "the name of an object", "use lower-case letters, digits, dashes and dots; begin and end with a letter or digit"
     ),
     CREDENTIAL_KEY: Form("a key", "use lower-case letters, digits and underscores, and begin with a letter"),
     SEMANTIC_VERSION: Form("a version", "give three numbers, for example 1.0.0 or 1.0.0-beta.1"),

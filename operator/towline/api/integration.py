@@ -12,6 +12,7 @@ from towline.api.base import (
     FreeObject,
     Model,
     Name253,
+    ObjectName,
     Rule,
     StreamName,
     Time,
@@ -26,7 +27,7 @@ from towline.api.connector import Resources
 class SecretRef(Model):
     """A Secret in the Integration's own namespace."""
 
-    name: Name253 = Field(description="Name of the Secret.")
+    name: ObjectName = Field(description="Name of the Secret.")
 
 
 class ConnectorRef(Model):
@@ -37,7 +38,7 @@ class ConnectorRef(Model):
             reason="FieldValueForbidden",
         ),
     )
-    name: Name253 = Field(description="Name of the Connector; kubectl get connectors lists them.")
+    name: ObjectName = Field(description="Name of the Connector; kubectl get connectors lists them.")
 
 
 class Credentials(Model):
@@ -62,7 +63,7 @@ class Credentials(Model):
 
 class CABundleRef(Model):
     kind: Literal["ConfigMap", "Secret"] = Field(description="Where the certificates are kept.")
-    name: Name253 = Field(description="Name of the ConfigMap or Secret, in this namespace.")
+    name: ObjectName = Field(description="Name of the ConfigMap or Secret, in this namespace.")
     key: Name253 = Field(description="Key in it that holds the certificates.")
 
 
