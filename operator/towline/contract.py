@@ -59,7 +59,7 @@ MAX_SEEN = 40  # records that one plan hands to a run
 
 
 class Activity(_Wire):
-    """One record of what happened, as docs/decisions/0021 tells. The same record always has the same id."""
+    """One record of what happened, as docs/decisions/0014 tells. The same record always has the same id."""
 
     id: str = Field(max_length=200)
     kind: ActivityKind
