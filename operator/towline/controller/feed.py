@@ -160,12 +160,26 @@ class Backoffs(Iterable[float]):
             wait = min(wait * 2, self._cap)
 
 
+class NoDiff(kopf.DiffBaseStorage):
+    """No handler here asks what changed: kopf need not copy each object at each event to find out."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is ever stored on an object."""
+
+
 def watch_settings() -> kopf.OperatorSettings:
     """kopf's settings (docs/decisions/0003): nothing written, nothing scanned, no limit that could block."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiff()
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.5
     settings.queueing.exit_timeout = 2
