@@ -1,4 +1,4 @@
-"""The tutorial, followed word by word: its files are written, its commands typed, their output compared."""
+"""The tutorial and the quickstart, word by word: files are written, commands typed, their output compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(?P<kind>\w+)(?: (?P<extra>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -39,14 +41,15 @@ def start(command: str, folder: Path, environment: dict[str, str], promised: lis
     return process
 
 
-def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "least"), [("tutorial.md", 9), ("quickstart.md", 8)])
+def test_the_page_does_what_it_says(tmp_path: Path, page: str, least: int) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TOWLINE_", "KUBE"))}
     environment = {**inherited, "PATH": path, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
     background: list[subprocess.Popen[bytes]] = []
     typed = 0
     try:
-        for block in BLOCK.finditer(TUTORIAL.read_text("utf-8")):
+        for block in BLOCK.finditer((DOCS / page).read_text("utf-8")):
             kind, extra, text = block["kind"], block["extra"] or "", block["text"]
             if extra.startswith("file="):
                 file = tmp_path / extra.removeprefix("file=")
@@ -70,4 +73,4 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
         for process in background:
             process.send_signal(signal.SIGINT)
             process.wait(30)
-    assert typed >= 9
+    assert typed >= least
