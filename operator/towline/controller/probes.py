@@ -13,13 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from towline.api.base import seconds
-from towline.api.conditions import Reason
+from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import ConnectorSpec
 from towline.api.integration import CredentialsStatus, HealthStatus, Integration
 from towline.contract import Egress, Plan, SyncIdentity
 from towline.controller.breakers import Breakers
 from towline.controller.queue import Key, WorkQueue
 from towline.core import health
+from towline.core.conditions import find
+from towline.core.connectors import previous_conditions
 from towline.core.expiry import Expiry
 from towline.core.health import Probed, Track
 from towline.core.schedule import stable_offset
@@ -73,6 +75,8 @@ class _Watched:
     offset: timedelta
     version: tuple[object, ...]
     track: Track
+    held: bool = False
+    """A sync was refused: the next one tries the credentials, and a probe beside it would only bring a lock nearer."""
     resting: tuple[object, ...] = ()
     """The version whose credentials were rejected: it is not tried again."""
 
@@ -127,7 +131,11 @@ class Prober:
         meta = raw["metadata"]
         version = (meta["uid"], meta.get("generation"), view.credentials_version, id(view.connector))
         known = self._watched.get(key)
+        held = _rejected(raw)
         if known is not None and known.version == version:
+            if known.held and not held:
+                self._queue.add_at(key, health.next_probe(known.track, known.every, known.offset, self._clock()))
+            known.held = held
             return
         own = spec.health.every if spec.health else None
         every = timedelta(seconds=max(_MIN_EVERY, seconds(own) if own else self._every))
@@ -137,7 +145,7 @@ class Prober:
         before = HealthStatus.model_validate(status["health"]) if status.get("health") else None
         credentials = CredentialsStatus.model_validate(status["credentials"]) if status.get("credentials") else None
         track = known.track if known is not None and same else health.remembered(before, credentials)
-        self._watched[key] = _Watched(meta["uid"], subject, view, every, offset, version, track)
+        self._watched[key] = _Watched(meta["uid"], subject, view, every, offset, version, track, held)
         now = self._clock()
         first = now if before is None and not same else health.next_probe(track, every, offset, now)
         # New credentials or settings are tried soon: an error in them is told before the next sync is due.
@@ -157,7 +165,7 @@ class Prober:
         found = self._watched.get(key)
         if found is None or self._probe is None:
             return None
-        if found.resting == found.version:
+        if found.held or found.resting == found.version:
             return None  # no lock-out at the vendor: rejected credentials rest until they change
         host = next(iter(found.view.allowed_hosts), found.view.connector.metadata["name"])
         if self.breakers.busy(host):
@@ -219,6 +227,13 @@ class Prober:
 def _can_be_probed(spec: ConnectorSpec) -> bool:
     """A directory is asked to log the account in; an HTTP API needs a call that costs little."""
     return spec.ldap is not None or (spec.health is not None and spec.http is not None)
+
+
+def _rejected(raw: dict[str, Any]) -> bool:
+    """Whether an Integration stands still because a sync was refused."""
+    conditions = previous_conditions(raw)
+    stalled = find(conditions, ConditionType.STALLED)
+    return stalled is not None and stalled.reason == Reason.CREDENTIALS_REJECTED
 
 
 def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:

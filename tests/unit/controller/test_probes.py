@@ -22,6 +22,7 @@ from towline.controller.queue import Key
 from towline.core.expiry import Expiry
 from towline.core.facts import RunSettings
 from towline.core.health import State
+from towline.core.times import text
 from towline.core.validate import View, validate
 from towline.metrics import Metrics
 
@@ -48,8 +49,10 @@ class Hand:
         """One turn of the prober's queue."""
         return await self.prober._work(key)
 
-    def consider(self, key: Key = KEY, version: str = "s-1/1", **spec: Any) -> None:
-        subject = integration(**spec)
+    def consider(self, key: Key = KEY, version: str = "s-1/1", stalled: str = "", **spec: Any) -> None:
+        condition = {"type": "Stalled", "status": "True", "reason": stalled, "message": ""}
+        condition["lastTransitionTime"] = text(NOW)
+        subject = integration({"conditions": [condition]} if stalled else None, **spec)
         raw = subject.model_dump(mode="json", by_alias=True, exclude_none=True)
         raw["metadata"] |= {"uid": f"uid-{key.name}", "name": key.name}
         self.prober.consider(key, raw, subject, checked(version))
@@ -91,6 +94,19 @@ async def test_a_probe_gets_the_credentials_by_name_and_only_a_change_of_state_i
         track = made.prober.track(KEY)
         assert track is not None
         assert track.state is State.HEALTHY
+
+
+async def test_after_a_sync_was_refused_only_the_next_sync_tries_the_credentials() -> None:
+    async with hand() as made:
+        made.consider()
+        await made.turn()
+        for version in ("s-1/1", "s-1/2"):
+            made.consider(version=version, stalled="CredentialsRejected")
+            assert await made.turn() is None
+        assert len(made.targets) == 1
+        made.consider(version="s-1/2")  # the sync was accepted
+        assert await made.turn() is not None
+        assert len(made.targets) == 2
 
 
 async def test_rejected_credentials_are_tried_once_and_again_when_they_change() -> None:
