@@ -26,7 +26,12 @@ RUN tools/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --whee
       --root /project wheels/*.whl \
  && /opt/towline/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /project -p / /project/opt/towline/lib
 
-FROM ${BASE}
+FROM ${BASE} AS slim
+COPY hack/images/slim.py /build/
+RUN python3 /build/slim.py /build/root
+
+FROM scratch
+COPY --from=slim /build/root /
 # Byte code is there already, and the root file system is read-only in a pod.
 ENV PATH=/opt/towline/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
@@ -35,3 +40,11 @@ COPY --from=project /project/opt/towline /opt/towline
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["towline"]
+# Last, since they differ from commit to commit.
+ARG VERSION=""
+ARG REVISION=""
+ENV TOWLINE_REVISION=${REVISION}
+LABEL org.opencontainers.image.title="Towline" \
+      org.opencontainers.image.description="Connects a company's security and IT systems from inside its Kubernetes cluster" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

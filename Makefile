@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock generate check format test test-unit test-api test-node demo demo-down \
-        cluster-up cluster-down image conformance bench bench-peers bench-start bench-scale chaos clean
+.PHONY: help setup lock generate check format test test-unit test-api test-flux test-node demo demo-down \
+        cluster-up cluster-down image image-reproducible sbom conformance bench bench-peers bench-start bench-scale chaos clean
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Dependencies come from the lock, with their hashes; the project itself is installed as editable.
 $(SETUP): requirements-dev.lock
@@ -55,6 +55,9 @@ test-unit: $(SETUP) ## Tests without a cluster (a minute)
 test-api: $(SETUP) ## Tests on a real API server
 	$(BIN)/python -m pytest tests/api
 
+test-flux: $(SETUP) ## The GitOps examples under Flux' own controller (builds it at the first run: some minutes)
+	TOWLINE_BUILD_FLUX=1 $(BIN)/python -m pytest tests/node/test_flux.py
+
 test-node: $(SETUP) ## Tests on a real node, end to end
 	$(BIN)/python -m pytest tests/node
 
@@ -66,6 +69,12 @@ cluster-down: $(SETUP) ## Stop the development cluster and remove what it made
 
 image: $(SETUP) ## Build the image and load it into the development cluster
 	$(BIN)/python -m tests.cluster image
+
+image-reproducible: $(SETUP) ## Build the image twice from nothing and compare its layers
+	$(BIN)/python -m hack.images.reproduce
+
+sbom: $(SETUP) ## What is in the image, as CycloneDX, on standard output
+	@$(BIN)/python -m hack.images.sbom
 
 demo: $(SETUP) ## Cluster, Towline, simulated systems, integrations, and the data that they brought
 	$(BIN)/python -m hack.demo up

@@ -48,10 +48,15 @@ def ensure_base(packages: tuple[str, ...]) -> str:
     return reference
 
 
-def build(context: Path, bases: dict[str, str], reference: str, archive: Path) -> None:
-    """Build the Dockerfile in `context` and write the image to `archive`, as `docker load` reads it."""
+def build(context: Path, values: dict[str, str], reference: str, archive: Path, *, anew: bool = False) -> None:
+    """Build the Dockerfile in `context` and write the image to `archive`, as `docker load` reads it.
+
+    `values` are its build arguments. Every file and the image itself get one time, so that the same sources make the
+    same image: SOURCE_DATE_EPOCH, or 0. `anew` takes nothing from earlier builds.
+    """
     with tempfile.TemporaryDirectory(prefix="towline-build-") as scratch:
-        arguments = [f"--build-arg={name}={base}" for name, base in bases.items()]
+        arguments = [f"--build-arg={name}={value}" for name, value in values.items()]
+        arguments += [f"--timestamp={os.environ.get('SOURCE_DATE_EPOCH') or 0}", *(["--no-cache"] if anew else [])]
         _write_pip_configuration(Path(scratch))
         arguments += [f"--build-arg=PIP_CONFIG_FILE={_MOUNT}/pip.conf", f"--volume={scratch}:{_MOUNT}:ro"]
         with _alone_in_store():

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,15 @@ TOWLINE = Image(
     "towline",
     CHECKOUT / "Dockerfile",
     CHECKOUT,
-    ("requirements.lock", "hack/images/build.lock", "pyproject.toml", "README.md", "operator", "connectors"),
+    (
+        "requirements.lock",
+        "hack/images/build.lock",
+        "hack/images/slim.py",
+        "pyproject.toml",
+        "README.md",
+        "operator",
+        "connectors",
+    ),
     {"BASE": _PYTHON, "BUILDER": (*_PYTHON, "python3-venv")},
 )
 SLAPD = Image(
@@ -89,6 +98,22 @@ def snapshot(image: Image) -> Iterator[Snapshot]:
         yield Snapshot(image, folder, content_hash(folder, image.bases))
 
 
+def identity(image: Image) -> dict[str, str]:
+    """Build arguments that tell an image which version and commit it is; empty for one that is not Towline's.
+
+    A revision that ends in -dirty is a commit and changes that are in none.
+    """
+    if image.name != TOWLINE.name:
+        return {}
+    project = tomllib.loads((image.context / "pyproject.toml").read_text())["project"]
+    command = ["git", "-C", str(image.context), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        revision = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git here
+        revision = ""
+    return {"VERSION": project["version"], "REVISION": revision}
+
+
 def content_hash(folder: Path, bases: dict[str, tuple[str, ...]]) -> str:
     """Twelve hex digits over every file in `folder` (name, executable or not, content) and the bases."""
     digest = hashlib.sha256(repr(sorted(bases.items())).encode())
@@ -111,6 +136,14 @@ def build_image(image: Image, record: Record | None = None) -> str:
         if record is not None:
             _ensure_in_cluster(record, taken)
         return taken.reference
+
+
+def build_archive(image: Image) -> Path:
+    """Build `image` by buildah unless it is built; its archive, as `docker load` reads it."""
+    lock = file_lock(cache_folder() / "images" / f"{image.name}.lock", f"building the image {image.name}")
+    with lock, snapshot(image) as taken:
+        _ensure_archive(taken)
+        return taken.archive
 
 
 def _ensure_in_cluster(record: Record, taken: Snapshot) -> None:
@@ -156,7 +189,8 @@ def _ensure_in_engine(taken: Snapshot) -> None:
     if _run(engine, "image", "inspect", taken.reference) is None:
         return
     with step(f"{engine} build {name}"):
-        failure = _run(engine, "build", "--tag", taken.reference, str(taken.folder))
+        named = [f"--build-arg={name}={value}" for name, value in identity(taken.image).items()]
+        failure = _run(engine, "build", *named, "--tag", taken.reference, str(taken.folder))
         if failure is None:
             return
         if not buildah.is_possible():
@@ -174,7 +208,7 @@ def _ensure_archive(taken: Snapshot) -> None:
         return
     bases = {argument: buildah.ensure_base(packages) for argument, packages in image.bases.items()}
     with step(f"building the image {image.name}"):
-        buildah.build(taken.folder, bases, taken.reference, taken.archive)
+        buildah.build(taken.folder, bases | identity(image), taken.reference, taken.archive)
     archives = taken.archive.parent.glob(f"{image.name}-{'?' * len(taken.hash)}.tar")
     for old in sorted(archives, key=lambda file: file.stat().st_mtime)[:-_KEPT_ARCHIVES]:
         old.unlink()
