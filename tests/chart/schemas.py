@@ -7,7 +7,6 @@ sums are pinned here. From it comes one file a kind, strict: a field that the ve
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import Any
 from tests.cluster.binaries import Module, build
 from tests.cluster.folders import cache_folder
 from tests.cluster.locks import file_lock
+from tests.cluster.modules import module_folder
 from tests.cluster.report import ClusterError, step
-from tests.cluster.toolchain import find_go
 
 KUBECONFORM = Module("kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}, about="seconds")
 
@@ -55,14 +54,8 @@ def schemas(version: str) -> Path:
 
 
 def _document(version: str) -> str:
-    exact, wanted = VERSIONS[version]
-    environment = {**os.environ, "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    command = [str(find_go()), "mod", "download", "-json", f"k8s.io/kubernetes@{exact}"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd="/")
-    found = json.loads(ended.stdout or "{}")
-    if found.get("Sum") != wanted:
-        raise ClusterError(f"k8s.io/kubernetes {exact} could not be fetched: {found.get('Error') or found.get('Sum')}")
-    return (Path(found["Dir"]) / "api" / "openapi-spec" / "swagger.json").read_text()
+    folder = module_folder("k8s.io/kubernetes", *VERSIONS[version])
+    return (folder / "api" / "openapi-spec" / "swagger.json").read_text()
 
 
 def _write(document: dict[str, Any], folder: Path) -> None:

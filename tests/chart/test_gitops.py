@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from hack.chart import CHECKOUT
 from lupa import lua51  # Argo CD runs Lua 5.1
-from tests.cluster.kubectl import find_kubectl
+from tests.cluster.kubectl import find_kubectl, kubectl
 
 from towline.cli.checking import check
 from towline.cli.manifests import parse
@@ -43,6 +44,26 @@ def test_each_environment_is_valid_and_its_own(overlay: str, namespace: str, hos
     assert {item["metadata"]["namespace"] for item in found.values()} == {namespace}
     assert found["servicenow"]["spec"]["config"]["host"] == host
     assert found["kev"]["spec"].get("suspend", False) is (overlay == "staging")
+
+
+@pytest.mark.api
+def test_nothing_drifts_between_two_applies(control_plane: Path, definitions: None, namespace: str) -> None:
+    text = built("production").replace("namespace: secops", f"namespace: {namespace}")
+    for how in (["apply"], ["apply", "--server-side"]):
+        kubectl(control_plane, *how, "-f", "-", stdin=text)
+        again = kubectl(control_plane, *how, "-f", "-", stdin=text).splitlines()
+        wanted = "serverside-applied" if "--server-side" in how else "unchanged"
+        assert [line.rpartition(" ")[2] for line in again] == [wanted] * 2
+        # kubectl's exit code says whether there is a difference.
+        flags = how[1:]
+        assert kubectl(control_plane, "diff", *flags, "-f", "-", stdin=text) == ""
+    after = generations(control_plane, namespace)
+    assert after == {"kev": 1, "servicenow": 1}, "an apply of what is there changed a spec"
+
+
+def generations(control_plane: Path, namespace: str) -> dict[str, int]:
+    found = json.loads(kubectl(control_plane, "-n", namespace, "get", "integrations", "-o", "json"))["items"]
+    return {each["metadata"]["name"]: each["metadata"]["generation"] for each in found}
 
 
 @pytest.mark.parametrize("file", sorted(GITOPS.glob("**/*.yaml")), ids=lambda path: str(path.relative_to(GITOPS)))
