@@ -35,6 +35,8 @@ class IntegrationSample:
     success_rate: float | None = None
     """Of the last 24 hours, from 0 to 1."""
     mean_seconds: float | None = None
+    records_today: int = 0
+    """Read since midnight UTC."""
     health: str = ""
     """State that probes found; empty where nothing is probed."""
     probe_seconds: float | None = None
@@ -72,6 +74,9 @@ class _Integrations(Collector):
         failures = GaugeMetricFamily(
             "towline_integration_consecutive_failures", "Failed syncs since the last success", labels=place
         )
+        records = GaugeMetricFamily(
+            "towline_integration_records_today", "Records read since midnight UTC", labels=place
+        )
         expires = GaugeMetricFamily(
             "towline_integration_expiry_timestamp_seconds",
             "When credentials or the system's certificate expire, where that is known",
@@ -103,6 +108,7 @@ class _Integrations(Collector):
                 interval.add_metric(where, sample.interval)
             if sample.success_rate is not None:
                 rate.add_metric(where, sample.success_rate)
+            records.add_metric(where, sample.records_today)
             if sample.mean_seconds is not None:
                 mean.add_metric(where, sample.mean_seconds)
             if sample.health:
@@ -122,6 +128,7 @@ class _Integrations(Collector):
                     stalled.add_metric([*where, reason], 1)
         yield from (
             expires,
+            records,
             info,
             condition,
             stalled,

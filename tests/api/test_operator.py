@@ -266,6 +266,8 @@ def test_a_namespace_has_to_be_open_to_the_connector(cluster: Cluster) -> None:
     cluster.apply(secret())
     cluster.apply(integration(name))
     assert "team=sec" in cluster.wait_reason("integrations", "acme", "NamespaceNotAllowed")["message"]
+    cluster.core.patch_namespace(cluster.namespace, {"metadata": {"labels": {"team": "sec"}}})
+    cluster.wait_reason("integrations", "acme", "AwaitingFirstSync")
 
 
 def test_a_manifest_that_cannot_be_compiled_is_told_to_admin_and_user(cluster: Cluster) -> None:

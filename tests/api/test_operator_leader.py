@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 from tests.api.client import Api
-from tests.api.operator_process import Cluster, OperatorProcess, until
+from tests.api.operator_process import Cluster, OperatorProcess, container, until
 from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
@@ -133,3 +133,30 @@ def test_a_leader_that_slept_through_its_lease_ends_instead_of_writing(
     cluster.wait_pod(f"{second_sync['metadata']['name']}-1")
     assert len(cluster.syncs()) == 2
     assert leads(second)
+
+
+def test_a_rolling_update_disturbs_no_running_sync(
+    pair: tuple[OperatorProcess, OperatorProcess], cluster: Cluster, control_plane: Path, tmp_path: Path
+) -> None:
+    """As the Deployment does it: a new one is ready, then an old one goes, twice."""
+    acme(cluster)
+    sync = cluster.wait_sync("acme")
+    name = sync["metadata"]["name"]
+    pod = cluster.wait_pod(f"{name}-1")
+    cluster.pod_status(pod, {"phase": "Running", **container({"running": {"startedAt": "2026-01-01T00:00:00Z"}})})
+    cluster.wait_reason("syncjobs", name, "Running")
+    options = (*OPTIONS, f"--lease-namespace={cluster.namespace}")
+    new = [OperatorProcess(control_plane, tmp_path / f"new-{number}", options) for number in (1, 2)]
+    try:
+        for old, fresh in zip(pair, new, strict=True):
+            fresh.start()
+            assert old.stop() == 0
+        until("one of the new ones leads", lambda: any(leads(one) for one in new))
+        found = cluster.get("syncjobs", name)["status"]
+        assert (found["attempts"], cluster.wait_pod(f"{name}-1").metadata.uid) == (1, pod.metadata.uid)
+        cluster.end_pod(sync)
+        cluster.wait_reason("syncjobs", name, "Completed")
+        assert len(cluster.syncs()) == 1
+    finally:
+        for one in new:
+            one.stop_if_running()

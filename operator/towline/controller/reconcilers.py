@@ -18,7 +18,7 @@ from towline.contract import Origin
 from towline.controller.cache import slim
 from towline.controller.context import Context, JobRefusedError, perform, poisoned, refusal
 from towline.controller.queue import Key
-from towline.controller.surroundings import check_integration, names_secrets
+from towline.controller.surroundings import check_integration, depends_on_others
 from towline.core import activity, history, names, syncstatus
 from towline.core.actions import CreateJob, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
@@ -82,13 +82,14 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     runs = _runs(context, key.namespace, key.name)
     if checked is not None:
         context.prober.consider(key, raw, integration, checked if isinstance(checked, View) else None)
-        context.secret_users.note(key, around.secrets)
+        if settings.watch_secrets:
+            context.secret_users.note(key, around.secrets)
     track = context.prober.track(key)
     rotated = _rotated(context, key, checked)
     decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track, rotated), now)
     after = await perform(context, key.kind, raw, decision.actions)
     again = decision.look_again
-    if names_secrets(integration, context) and checked is not None:
+    if checked is not None and depends_on_others(integration, around, settings.runs):
         pause = recheck_seconds(after, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
         again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
     return again

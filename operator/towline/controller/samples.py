@@ -53,6 +53,7 @@ def _sample(
         failures=int(status.get("consecutiveFailures") or 0),
         success_rate=rate,
         mean_seconds=mean,
+        records_today=recent.today(status.get("recent"), now),
         health=str(track.state) if track else "",
         probe_seconds=track.seconds or None if track else None,
         last_probe=probed.at.timestamp() if probed else None,

@@ -10,7 +10,7 @@ from towline.api.conditions import Reason
 from towline.api.integration import Integration
 from towline.controller.context import Context
 from towline.core.connectors import connector_problem
-from towline.core.facts import SecretFacts, Surroundings, references
+from towline.core.facts import RunSettings, SecretFacts, Surroundings, references
 from towline.core.validate import Problem, View, validate
 from towline.kube.resources import CONFIGMAPS, SECRETS
 
@@ -46,7 +46,9 @@ async def check_integration(
     config_maps: dict[str, SecretFacts | None] = {}
     for name in sorted(needed.config_maps):
         config_maps[name] = await context.facts.read(CONFIGMAPS, namespace, name, max_age)
-    labels = await context.facts.namespace_labels(namespace, _NAMESPACE_SECONDS) if needed.namespace else {}
+    labels = (
+        await context.facts.namespace_labels(namespace, min(max_age, _NAMESPACE_SECONDS)) if needed.namespace else {}
+    )
     around = Surroundings(
         connector=connector,
         connector_uid=str(found["metadata"]["uid"]),
@@ -59,7 +61,8 @@ async def check_integration(
     return validate(integration, namespace, raw["metadata"]["uid"], around, settings), around
 
 
-def names_secrets(integration: Integration, context: Context) -> bool:
-    """Whether an Integration names any Secret or ConfigMap that has to be looked at from time to time."""
-    needed = references(integration, None, context.settings.runs)
-    return bool(needed.secrets or needed.config_maps)
+def depends_on_others(integration: Integration, around: Surroundings, settings: RunSettings) -> bool:
+    """Whether what an Integration depends on has to be looked at from time to time, because nothing tells of a change:
+    Secrets, ConfigMaps, labels of its namespace."""
+    needed = references(integration, around.connector, settings)
+    return bool(needed.secrets or needed.config_maps or needed.namespace)

@@ -17,8 +17,9 @@ _CURED_OUTSIDE = {
     Reason.CREDENTIALS_REJECTED,
     Reason.CONFIG_INVALID,
     Reason.PERMISSION_DENIED,
+    Reason.NAMESPACE_NOT_ALLOWED,
 }
-"""Reasons whose cure lies in a Secret or at the vendor, so that no change of an own object tells of it."""
+"""Reasons whose cure lies in a Secret, in labels of the namespace or at the vendor: no event of ours tells of it."""
 
 
 def recheck_seconds(raw: Mapping[str, Any], now: datetime, ceiling: float, calm: float) -> float:

@@ -58,6 +58,12 @@ def rate(recent: dict[str, Any] | None, now: datetime) -> tuple[float | None, fl
     return succeeded / ended, sum(entry.get("seconds") or 0 for entry in hours) / ended
 
 
+def today(recent: dict[str, Any] | None, now: datetime) -> int:
+    """Records read since midnight UTC."""
+    day = times.text(now)[:10]
+    return sum(entry.get("read") or 0 for entry in (recent or {}).get("hours") or [] if entry["hour"].startswith(day))
+
+
 def _at(hour: str) -> datetime:
     found = times.moment(hour)
     assert found is not None, "the schema lets only moments pass"

@@ -43,3 +43,6 @@ def test_the_metrics_forget_what_is_older_than_a_day_without_a_write() -> None:
     assert recent.rate({"hours": hours}, NOW) == (0.75, 10.0)
     assert recent.rate({"hours": hours}, NOW + timedelta(hours=25)) == (None, None)
     assert recent.rate(None, NOW) == (None, None)
+    counted = {"hours": [{"hour": f"2026-11-{day}T08:00:00Z", "read": read} for day, read in ((20, 7), (21, 5))]}
+    assert recent.today(counted, NOW) == 5
+    assert recent.today(counted, NOW + timedelta(days=1)) == 0
