@@ -193,3 +193,29 @@ def test_troubleshooting_speaks_of_reasons_that_exist() -> None:
     reasons = {reason for row in named for reason in re.findall(r"`([A-Za-z]+)`", row)}
     assert len(reasons) > 15
     assert reasons <= {str(reason) for reason in Reason}
+
+
+def test_each_of_our_cells_of_the_comparison_names_what_shows_it() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "docs" / "comparison.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    ours = [row for row in rows if len(row) == 6 and row[1] not in ("Towline", "---")]
+    assert len(ours) > 30
+    for row in ours:
+        shown = re.findall(r"`([^`]+)`", row[1])
+        tests = [one for one in shown if one.startswith("tests/")]
+        commands = [one for one in shown if one.split()[0] in ("towline", "make")]
+        assert tests or commands, row[0]
+        for one in tests:
+            file, _, name = one.partition("::")
+            assert (ROOT / file).is_file(), one
+            assert not name or re.search(rf"def {name}\(", (ROOT / file).read_text()), one
+        assert [found for one in commands if (found := told(one.split()))] == [], row[0]
+
+
+def test_the_comparison_tells_where_its_facts_come_from() -> None:
+    text = (ROOT / "docs" / "comparison.md").read_text()
+    named, explained = set(re.findall(r"\[([a-z])\]", text)), set(re.findall(r"^\| ([a-z]) \|", text, re.MULTILINE))
+    assert named == explained
