@@ -86,8 +86,9 @@ class HttpSource:
         if stream.export is not None:
             fetcher = Fetcher(self._caller, stream.format or "JSON", stream.records, stream.parse, whole=False)
             exporter = Exporter(stream.export, self._caller, self._scoped(reading), fetcher, stream.budget)
-            async for page in exporter.read(reading, stream.format or "JSON"):
-                yield page
+            async with aclosing(exporter.read(reading, stream.format or "JSON")) as exported:
+                async for page in exported:
+                    yield page
             return
         scope = self._scoped(reading)
         if stream.partitions:
@@ -95,8 +96,9 @@ class HttpSource:
             pages = Partitioned(stream, streams, self._caller, scope).pages(reading)
         else:
             pages = Chain(stream, self._caller, reading.cursor_of).pages(scope, reading.window)
-        async for page in pages:
-            yield page
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
 
     async def close(self) -> None:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -50,13 +51,14 @@ class Chain:
 
     async def pages(
         self, scope: Scope, window: Window, watch: Callable[[Reply, int], None] | None = None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page, None]:
         """`watch` sees each answer and how many records have come; what it raises ends the reading."""
         restarts = 0
         while True:
             try:
-                async for page in self._pass(scope, window, watch):
-                    yield page
+                async with aclosing(self._pass(scope, window, watch)) as passed:
+                    async for page in passed:
+                        yield page
                 return
             except JobLost as lost:
                 restarts += 1
@@ -67,7 +69,7 @@ class Chain:
 
     async def _pass(
         self, scope: Scope, window: Window, watch: Callable[[Reply, int], None] | None
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page, None]:
         def anchored(start: str) -> Call:
             return self._call({**scope, "window": {**scope.get("window", {}), "start": start}})
 
@@ -84,17 +86,19 @@ class Chain:
             judged: list[Any] = []
             reply: Reply | None = None
             try:
-                async for piece in self._fetch.pieces(call):
-                    count += len(piece.records)
-                    if self._counts:
-                        judged = [*([] if piece.again else judged), *piece.records]
-                    else:
-                        judged = piece.records or judged
-                    reply = piece.reply
-                    if watch is not None and reply is not None:
-                        watch(reply, count)
-                    async for page in self._paged(piece, scope):
-                        yield page
+                async with aclosing(self._fetch.pieces(call)) as pieces:
+                    async for piece in pieces:
+                        count += len(piece.records)
+                        if self._counts:
+                            judged = [*([] if piece.again else judged), *piece.records]
+                        else:
+                            judged = piece.records or judged
+                        reply = piece.reply
+                        if watch is not None and reply is not None:
+                            watch(reply, count)
+                        async with aclosing(self._paged(piece, scope)) as pages:
+                            async for page in pages:
+                                yield page
             except ConfigInvalid as error:
                 if begun and error.status == 410:
                     raise CursorLost(error.message) from error
@@ -108,14 +112,15 @@ class Chain:
         if token is not None:
             yield Page(cursor=token)
 
-    async def _paged(self, piece: Piece, scope: Scope) -> AsyncIterator[Page]:
+    async def _paged(self, piece: Piece, scope: Scope) -> AsyncGenerator[Page, None]:
         if self._details is None:
             yield Page(piece.records, unreadable=piece.unreadable)
             return
         if piece.unreadable:
             yield Page(unreadable=piece.unreadable)
-        async for found in self._details.pieces(piece.records, scope):
-            yield Page(found.records, unreadable=found.unreadable, incomplete=found.incomplete)
+        async with aclosing(self._details.pieces(piece.records, scope)) as details:
+            async for found in details:
+                yield Page(found.records, unreadable=found.unreadable, incomplete=found.incomplete)
 
     def _call(self, scope: Scope) -> Call:
         budget, parse = self._stream.budget, self._stream.parse

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ class Detailer:
         self._key = expressions.compile_expression(details.key) if details.key else None
         self._batch = 1 if details.into else details.batch
 
-    async def pieces(self, found: list[Any], scope: Scope) -> AsyncIterator[Piece]:
+    async def pieces(self, found: list[Any], scope: Scope) -> AsyncGenerator[Piece, None]:
         """Details of these records, in their order. Records without a key count as unreadable."""
         keyed: list[tuple[str, Any]] = []
         unreadable = 0
@@ -48,8 +49,9 @@ class Detailer:
             for at in range(0, len(keyed), self._batch):
                 yield partial(self._one, keyed[at : at + self._batch], scope)
 
-        async for piece in in_order(starts(), self._stream.concurrency or DEFAULT_CONCURRENCY):
-            yield piece
+        async with aclosing(in_order(starts(), self._stream.concurrency or DEFAULT_CONCURRENCY)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def _key_of(self, record: Any) -> str | None:
         try:
@@ -57,13 +59,14 @@ class Detailer:
         except Mismatch:
             return None
 
-    async def _one(self, keyed: list[tuple[str, Any]], scope: Scope) -> AsyncIterator[Piece]:
+    async def _one(self, keyed: list[tuple[str, Any]], scope: Scope) -> AsyncGenerator[Piece, None]:
         call = self._call([key for key, _record in keyed], scope)
         into = self._spec.into
         if into is None:
             try:
-                async for piece in self._fetch.pieces(call):
-                    yield Piece(piece.records, piece.unreadable)
+                async with aclosing(self._fetch.pieces(call)) as pieces:
+                    async for piece in pieces:
+                        yield Piece(piece.records, piece.unreadable)
             except (PermissionDenied, ConfigInvalid) as error:
                 if not self._is_optional(error):
                     raise
@@ -73,8 +76,9 @@ class Detailer:
         record = keyed[0][1]
         more: list[Any] = []
         try:
-            async for piece in self._fetch.pieces(call):
-                more = [*([] if piece.again else more), *piece.records]
+            async with aclosing(self._fetch.pieces(call)) as pieces:
+                async for piece in pieces:
+                    more = [*([] if piece.again else more), *piece.records]
         except (PermissionDenied, ConfigInvalid) as error:
             if not self._is_optional(error):
                 raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Exporter:
         self._cap = float(seconds(every.cap)) if every and every.cap else 60.0
         self._timeout = float(seconds(export.poll.timeout)) if export.poll.timeout else 6 * 3600.0
 
-    async def read(self, reading: Reading, form: str) -> AsyncIterator[Page]:
+    async def read(self, reading: Reading, form: str) -> AsyncGenerator[Page, None]:
         job = dict(reading.job) if reading.job else None
         remakes = 0
         while True:
@@ -60,8 +60,9 @@ class Exporter:
                 job = await self._create(reading)
                 yield Page(job=dict(job))
             try:
-                async for page in self._follow(job, form):
-                    yield page
+                async with contextlib.aclosing(self._follow(job, form)) as pages:
+                    async for page in pages:
+                        yield page
                 return
             except JobLost as lost:
                 remakes += 1
@@ -103,7 +104,7 @@ class Exporter:
         scope = {**self._scope, "job": job, "part": part}
         return self._caller.call(Request(path=path), scope, budget=self._budget, phase=phase, form=form)
 
-    async def _follow(self, job: dict[str, Any], form: str) -> AsyncIterator[Page]:
+    async def _follow(self, job: dict[str, Any], form: str) -> AsyncGenerator[Page, None]:
         """Poll and fetch until the job is done. Raises JobLost."""
         begun = clock.monotonic()
         pause = self._initial
@@ -117,8 +118,9 @@ class Exporter:
             fetched = False
             if finished or self._export.stream_parts:
                 for part in self._open_parts(reply, job, finished=finished):
-                    async for page in self._part(part, job, form):
-                        yield page
+                    async with contextlib.aclosing(self._part(part, job, form)) as pages:
+                        async for page in pages:
+                            yield page
                     fetched = True
             if finished:
                 if self._failed_parts and self._list(self._failed_parts, reply):
@@ -132,17 +134,18 @@ class Exporter:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, self._cap)
 
-    async def _part(self, part: Any, job: dict[str, Any], form: str) -> AsyncIterator[Page]:
+    async def _part(self, part: Any, job: dict[str, Any], form: str) -> AsyncGenerator[Page, None]:
         """A part in pages; the last one carries that it was read."""
         call = self._call(self._export.fetch.path, job, "Fetch", part, form)
         last: Page | None = None
-        async for piece in self._fetcher.pieces(call):
-            if last is not None:
-                yield last
-            last = Page(piece.records, unreadable=piece.unreadable)
-            if piece.unreadable and not piece.records:  # perhaps all that comes of a broken part
-                yield last
-                last = None
+        async with contextlib.aclosing(self._fetcher.pieces(call)) as pieces:
+            async for piece in pieces:
+                if last is not None:
+                    yield last
+                last = Page(piece.records, unreadable=piece.unreadable)
+                if piece.unreadable and not piece.records:  # perhaps all that comes of a broken part
+                    yield last
+                    last = None
         job["done"] = [*job["done"], part]
         yield replace(last or Page(), job=dict(job))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,17 +57,18 @@ class Fetcher:
         self._path = expressions.plain_path(expressions.parse(records)) if records else None
         self._cuts = not whole and (records is None or self._path is not None)
 
-    async def pieces(self, call: Call) -> AsyncIterator[Piece]:
+    async def pieces(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be: such an
         answer counts as one that could not be read."""
         try:
-            async for piece in self._pieces(call):
-                yield piece
+            async with aclosing(self._pieces(call)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except SchemaMismatch:
             yield Piece(unreadable=1)
             raise
 
-    async def _pieces(self, call: Call) -> AsyncIterator[Piece]:
+    async def _pieces(self, call: Call) -> AsyncGenerator[Piece, None]:
         if self._form == "JSON" and (not self._cuts or self._caller.judges_bodies):
             reply = await self._caller.send(call)
             refuse_errors(reply, call, self._caller.host)
@@ -76,16 +78,17 @@ class Fetcher:
         for attempt in range(REREADS + 1):
             first = True
             try:
-                async for piece in self._streamed(call):
-                    piece.again, first, begun = first and begun, False, True
-                    yield piece
+                async with aclosing(self._streamed(call)) as pieces:
+                    async for piece in pieces:
+                        piece.again, first, begun = first and begun, False, True
+                        yield piece
                 return
             except _BrokenOffError as broken:
                 if attempt == REREADS and broken.__cause__ is not None:
                     raise broken.__cause__ from None
                 await asyncio.sleep(PAUSE * (attempt + 1))
 
-    async def _streamed(self, call: Call) -> AsyncIterator[Piece]:
+    async def _streamed(self, call: Call) -> AsyncGenerator[Piece, None]:
         about = f"{self._caller.host}'s answer to {call.shown}"
         async with self._caller.open(call) as stream:
             if stream is None:
@@ -115,10 +118,13 @@ class Fetcher:
                 if documents is not None:
                     yield self._of_documents(documents, Reply(None, stream.headers, stream.url), call)
                     return
-            async for piece in self._cut(_after(begun, source), Reply(None, stream.headers, stream.url), call):
-                yield piece
+            async with aclosing(self._cut(_after(begun, source), Reply(None, stream.headers, stream.url), call)) as cut:
+                async for piece in cut:
+                    yield piece
 
-    async def _cut(self, source: AsyncIterator[tuple[int, bytes]], reply: Reply, call: Call) -> AsyncIterator[Piece]:
+    async def _cut(
+        self, source: AsyncIterator[tuple[int, bytes]], reply: Reply, call: Call
+    ) -> AsyncGenerator[Piece, None]:
         cutter = self._cutter(call)
         waiting: list[Any] = []
         unreadable = member = 0

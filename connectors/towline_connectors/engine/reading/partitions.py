@@ -6,7 +6,8 @@ run that was cut off goes on behind the last whole piece.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -63,63 +64,70 @@ class Partitioned:
         self._levels = list(stream.partitions or [])
         self._lost = 0  # parents without a key, or that could not be read: their children are not seen
 
-    async def pages(self, reading: Reading) -> AsyncIterator[Page]:
+    async def pages(self, reading: Reading) -> AsyncGenerator[Page, None]:
         """Raises what a chain raises; pieces that are optional and denied or gone make the reading incomplete."""
         behind = str(reading.job.get("behind")) if reading.job and reading.job.get("behind") else None
         if behind is not None:
             passed = False
-            async for page in self._from(reading, behind):
-                passed = True
-                yield page
+            async with aclosing(self._from(reading, behind)) as pages:
+                async for page in pages:
+                    passed = True
+                    yield page
             if passed:
                 return
-        async for page in self._from(reading, None):
-            yield page
+        async with aclosing(self._from(reading, None)) as pages:
+            async for page in pages:
+                yield page
 
-    async def _from(self, reading: Reading, behind: str | None) -> AsyncIterator[Page]:
+    async def _from(self, reading: Reading, behind: str | None) -> AsyncGenerator[Page, None]:
         """Pages of the pieces behind one of them, or of all. Nothing at all when that piece does not come."""
         records = pieces = 0
         found = behind is None
 
         async def starts() -> AsyncIterator[Callable[[], AsyncIterator[Page | Place]]]:
             nonlocal found
-            async for place in self._places(0, Place(), reading):
-                if found:
-                    yield partial(self._piece, place, reading)
-                elif place.identity == behind:
-                    found = True
+            async with aclosing(self._places(0, Place(), reading)) as places:
+                async for place in places:
+                    if found:
+                        yield partial(self._piece, place, reading)
+                    elif place.identity == behind:
+                        found = True
 
         limit = self._stream.concurrency or DEFAULT_CONCURRENCY
-        async for item in in_order(starts(), limit):
-            if isinstance(item, Page):
-                records += len(item.records)
-                yield item
-                continue
-            pieces += 1
-            if records >= COMMIT_EVERY or pieces >= COMMIT_PIECES:
-                records = pieces = 0
-                yield Page(job={"behind": item.identity, "window": reading.window.start, "since": reading.window.since})
+        async with aclosing(in_order(starts(), limit)) as items:
+            async for item in items:
+                if isinstance(item, Page):
+                    records += len(item.records)
+                    yield item
+                    continue
+                pieces += 1
+                if records >= COMMIT_EVERY or pieces >= COMMIT_PIECES:
+                    records = pieces = 0
+                    yield Page(
+                        job={"behind": item.identity, "window": reading.window.start, "since": reading.window.since}
+                    )
         if found:
             why = f"{self._lost} records of its parents could not be read" if self._lost else None
             yield Page(job={}, incomplete=why)
 
-    async def _piece(self, place: Place, reading: Reading) -> AsyncIterator[Page | Place]:
+    async def _piece(self, place: Place, reading: Reading) -> AsyncGenerator[Page | Place, None]:
         """One piece's pages, then the piece itself."""
         chain = Chain(self._stream, self._caller, reading.cursor_of)
         gathered: list[Any] = []
         gather = bool(self._stream.gather)
         try:
-            async for page in self._read(place, chain, reading):
-                if not gather:
-                    yield replace(page, records=_marked(page.records, place.names), cursor=None)
-                    continue
-                gathered += page.records
-                if len(gathered) > MAX_GATHERED:
-                    raise SchemaMismatch(
-                        f"Stream {self._stream.name} gathers more than {MAX_GATHERED:,} records of one piece."
-                    )
-                if page.unreadable:
-                    yield Page(unreadable=page.unreadable)
+            async with aclosing(self._read(place, chain, reading)) as pages:
+                async for page in pages:
+                    if not gather:
+                        yield replace(page, records=_marked(page.records, place.names), cursor=None)
+                        continue
+                    gathered += page.records
+                    if len(gathered) > MAX_GATHERED:
+                        raise SchemaMismatch(
+                            f"Stream {self._stream.name} gathers more than {MAX_GATHERED:,} records of one piece."
+                        )
+                    if page.unreadable:
+                        yield Page(unreadable=page.unreadable)
         except (PermissionDenied, ConfigInvalid, SkipStream) as error:
             gone = isinstance(error, ConfigInvalid) and error.status not in (404, 410)
             if gone or not place.optional:
@@ -130,25 +138,27 @@ class Partitioned:
                 yield Page([{"partition": place.names, "items": gathered}])
         yield place
 
-    def _read(self, place: Place, chain: Chain, reading: Reading) -> AsyncIterator[Page]:
+    def _read(self, place: Place, chain: Chain, reading: Reading) -> AsyncGenerator[Page, None]:
         scope = {**self._scope, "partition": place.names}
         if place.spans is None:
             return chain.pages(scope, reading.window)
         return place.spans.pages(chain, scope, reading.window)
 
-    async def _places(self, level: int, above: Place, reading: Reading) -> AsyncIterator[Place]:
+    async def _places(self, level: int, above: Place, reading: Reading) -> AsyncGenerator[Place, None]:
         if level == len(self._levels):
             yield above
             return
         spec = self._levels[level]
-        async for own in self._of_level(spec, above, reading):
-            optional = above.optional or bool(spec.optional)
-            spans = own.spans or above.spans
-            merged = Place({**above.names, **own.names}, spans, optional, (*above.keys, *own.keys))
-            async for place in self._places(level + 1, merged, reading):
-                yield place
+        async with aclosing(self._of_level(spec, above, reading)) as own_places:
+            async for own in own_places:
+                optional = above.optional or bool(spec.optional)
+                spans = own.spans or above.spans
+                merged = Place({**above.names, **own.names}, spans, optional, (*above.keys, *own.keys))
+                async with aclosing(self._places(level + 1, merged, reading)) as places:
+                    async for place in places:
+                        yield place
 
-    async def _of_level(self, spec: Partition, above: Place, reading: Reading) -> AsyncIterator[Place]:
+    async def _of_level(self, spec: Partition, above: Place, reading: Reading) -> AsyncGenerator[Place, None]:
         if spec.kind == "Dates":
             for spans in Spans.split_up(spec, self._stream.sync, reading.window):
                 yield Place(spans.names(), spans, keys=(spans.names()["start"],))
@@ -157,14 +167,15 @@ class Partitioned:
                 yield Place({spec.name: batch}, keys=(batch,))
         else:
             waiting: list[Place] = []
-            async for place in self._parents(spec, above, reading):
-                if spec.batch is None:
-                    yield place
-                    continue
-                waiting.append(place)
-                if len(waiting) == spec.batch:
-                    yield _together(spec.name, waiting)
-                    waiting = []
+            async with aclosing(self._parents(spec, above, reading)) as parents:
+                async for place in parents:
+                    if spec.batch is None:
+                        yield place
+                        continue
+                    waiting.append(place)
+                    if len(waiting) == spec.batch:
+                        yield _together(spec.name, waiting)
+                        waiting = []
             if waiting:
                 yield _together(spec.name, waiting)
 
@@ -175,7 +186,7 @@ class Partitioned:
             return []
         return found if isinstance(found, list) else [found]
 
-    async def _parents(self, spec: Partition, above: Place, reading: Reading) -> AsyncIterator[Place]:
+    async def _parents(self, spec: Partition, above: Place, reading: Reading) -> AsyncGenerator[Place, None]:
         parent = self._streams.get(spec.stream or "")
         if parent is None:
             raise InvalidManifest(

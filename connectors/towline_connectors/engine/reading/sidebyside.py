@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ class _Worker:
                     await close()
 
 
-async def in_order(starts: AsyncIterator[Callable[[], AsyncIterator[T]]], limit: int) -> AsyncIterator[T]:
+async def in_order(starts: AsyncIterator[Callable[[], AsyncIterator[T]]], limit: int) -> AsyncGenerator[T, None]:
     """The items of all iterators, one iterator after another; `limit` are under way. The first error ends all."""
     workers: deque[_Worker] = deque()
     more = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,7 +51,7 @@ class Spans:
     def _shown(self, moment: datetime) -> str:
         return render(values.iso(moment), self.sync)
 
-    async def pages(self, chain: Chain, scope: Scope, window: Window) -> AsyncIterator[Page]:
+    async def pages(self, chain: Chain, scope: Scope, window: Window) -> AsyncGenerator[Page, None]:
         length = self.end - self.start
         smallest = timedelta(seconds=seconds(self.spec.smallest) if self.spec.smallest else SMALLEST)
         splits = self.spec.cap is not None and length >= 2 * smallest and length >= timedelta(seconds=2)
@@ -70,14 +71,16 @@ class Spans:
                 raise _TooMany
 
         try:
-            async for page in chain.pages(own, window, watch):
-                yield page
+            async with aclosing(chain.pages(own, window, watch)) as pages:
+                async for page in pages:
+                    yield page
         except _TooMany:
             middle = _second(values.iso(self.start + length / 2))
             for start, end in ((self.start, middle), (middle, self.end)):
                 half = Spans(self.spec, self.sync, start, end)
-                async for page in half.pages(chain, scope, window):
-                    yield page
+                async with aclosing(half.pages(chain, scope, window)) as pages:
+                    async for page in pages:
+                        yield page
             return
         if capped:
             names = self.names()
