@@ -12,10 +12,16 @@ from urllib.parse import urlsplit
 import orjson
 
 from towline.api.connector import ConnectorSpec
+from towline.api.manifest import Stream
+from towline_connectors.engine import expressions
+from towline_connectors.engine.errors import InvalidManifest
+from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import dummies
 from towline_connectors.kit.har import Entry
+from towline_connectors.kit.matching import resource
 
 _REFERENCE = re.compile(r"\$\{[^}]*\}")
+_OFFSETS = ("startAt", "offset", "start", "skip", "$skip")
 Manifest = dict[str, Any]
 
 
@@ -164,10 +170,13 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
             partition.pop(name, None)
     stream.pop("concurrency", None)
     recorded = _recorded(stream.get("request") or {}, entries)
+    _paged_as_recorded(stream, recorded)
     paging = stream.get("paginate") or {}
     size = next((found for entry in recorded if (found := _page_size(paging, entry))), None)
     if size:
         paging["size"] = size
+    if size and paging.get("until") == "Empty" and paging["kind"] in ("Offset", "Page") and len(recorded) == 1:
+        del paging["until"]  # its client took a short page for the last
     if paging.get("reanchor") and _counted_on(paging, recorded):
         del paging["reanchor"]
     asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
@@ -177,6 +186,19 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
             most = max((_ids(entry) for entry in _recorded(request, entries)), default=0)
             if most:
                 holder["batch"] = most
+
+
+def _paged_as_recorded(stream: Manifest, recorded: Sequence[Entry]) -> None:
+    """Count through the pages where the recording's client did, of an older version of the API, instead of following
+    a cursor that its answers do not have."""
+    paging = stream.get("paginate") or {}
+    known = [_parameters(entry) for entry in recorded]
+    if paging.get("kind") != "Cursor" or any(paging["param"] in each for each in known):
+        return
+    offset = next((name for name in _OFFSETS if any(name in each for each in known)), None)
+    if offset:
+        kept = {name: paging[name] for name in ("place", "limit", "size") if name in paging}
+        stream["paginate"] = {"kind": "Offset", "offset": offset, **kept}
 
 
 def _from_pieces(stream: Manifest, streams: Sequence[Manifest], entries: Sequence[Entry]) -> None:
@@ -202,8 +224,13 @@ def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
     """The exchanges of a request of the manifest, whatever its host."""
     if "path" not in request:
         return []
-    ending = re.compile(pattern("/" + request["path"].partition("?")[0].lstrip("/")).pattern + r"\Z")
-    return [entry for entry in entries if ending.search(entry.path)]
+    path = "/" + request["path"].partition("?")[0].lstrip("/")
+    ending = re.compile(pattern(path).pattern + r"\Z")
+    found = [entry for entry in entries if ending.search(entry.path)]
+    if found or "${" in path:
+        return found
+    wanted = resource(f"/api{path}")[1:]
+    return [entry for entry in entries if resource(entry.path)[-len(wanted) :] == wanted] if wanted else []
 
 
 def _parameters(entry: Entry) -> dict[Any, Any]:
@@ -263,6 +290,48 @@ def needed(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entr
 
     templates = [re.sub(r"\$\{\s*config\.(\w+)\s*\}", value, template) for template in url_templates(spec)]
     return dummies.guessed(templates, [entry.url for entry in entries])
+
+
+def choices(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
+    """Settings that decide which streams are read and that are not given: what has most streams in the recording,
+    such as the one of two deployments that it is of."""
+    properties = (spec.config_schema or {}).get("properties") or {}
+    streams = [stream for stream in spec.streams or [] if stream.request is not None]
+    conditions = " ".join(stream.when or "" for stream in streams)
+    found: dict[str, Any] = {}
+    for name, schema in properties.items():
+        options = [False, True] if schema.get("type") == "boolean" else schema.get("enum") or []
+        if name in given or len(options) < 2 or f"config.{name}" not in conditions:
+            continue
+        known = dummies.with_defaults(spec, {**given, **found})
+        before = _streams_recorded(streams, known, entries)
+        scores = {option: _streams_recorded(streams, {**known, name: option}, entries) for option in options}
+        best = max(options, key=lambda option: scores[option])
+        if scores[best] > before:
+            found[name] = best
+    return found
+
+
+def _streams_recorded(streams: Sequence[Stream], config: Mapping[str, Any], entries: Sequence[Entry]) -> int:
+    """How many streams are both read with these settings and recorded, path by path."""
+    return sum(
+        _wanted(stream, config) and any(_at(stream, entry) for entry in entries)
+        for stream in streams
+    )  # fmt: skip
+
+
+def _wanted(stream: Stream, config: Mapping[str, Any]) -> bool:
+    if stream.when is None:
+        return True
+    try:
+        return expressions.truthy(expressions.compile_expression(stream.when)({"config": dict(config)}))
+    except (Mismatch, InvalidManifest):
+        return False  # the run says what is wrong with it
+
+
+def _at(stream: Stream, entry: Entry) -> bool:
+    path = "/" + stream.request.path.partition("?")[0].lstrip("/") if stream.request is not None else ""
+    return bool(path) and re.search(pattern(path).pattern + r"\Z", entry.path) is not None
 
 
 def report(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, str]:

@@ -87,13 +87,13 @@ class Matcher:
 
     def _recorded(self, method: str, path: str) -> list[int]:
         """The entries of a method and path. Leniently, if there are none: those of the same resource in another
-        version of the API, with a slash at the end, as a whole instead of as changes (`/delta`), or asked for by POST
-        instead of GET."""
+        version of the API, with a slash at the end, as a whole instead of as changes (`/delta`) or by a search, or
+        asked for by POST instead of GET."""
         numbered = list(enumerate(self._entries))
         same = [number for number, entry in numbered if entry.method == method and entry.path == path]
         if same or not self._lenient:
             return same
-        kin = [(number, entry) for number, entry in numbered if _resource(entry.path) == _resource(path)]
+        kin = [(number, entry) for number, entry in numbered if resource(entry.path) == resource(path)]
         same = [number for number, entry in kin if entry.method == method]
         return same or [number for number, entry in kin if {entry.method, method} == {"GET", "POST"}]
 
@@ -146,15 +146,20 @@ class Matcher:
         return False
 
 
-def _resource(path: str) -> tuple[str, ...]:
-    """A path without what tells the version of the API: `/rest/api/3/search/` and `/rest/api/latest/search`."""
+def resource(path: str) -> tuple[str, ...]:
+    """A path without what tells the version of the API, or how the same resource is listed:
+    `/rest/api/3/search/` and `/rest/api/latest/search/jql`, `/users/delta`, `/users/search` and `/users`."""
     kept: list[str] = []
     for segment in filter(None, path.split("/")):
         after_api = bool(kept) and kept[-1].lower() in ("api", "rest")
         if _VERSION.fullmatch(segment) or (after_api and re.fullmatch(r"\d+(\.\d+)*", segment)):
             continue
         kept.append(segment)
-    return tuple(kept[:-1] if kept and kept[-1] == "delta" else kept)
+    if kept and kept[-1] in ("delta", "jql"):
+        kept.pop()
+    if len(kept) > 1 and kept[-1] == "search" and kept[-2].lower() not in ("api", "rest"):
+        kept.pop()
+    return tuple(kept)
 
 
 def _json(body: bytes) -> Any:

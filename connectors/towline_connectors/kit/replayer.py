@@ -87,6 +87,7 @@ def prepared(spec: ConnectorSpec, recording: Recording, given: Mapping[str, Any]
     """The settings: those given, the defaults, what the recording shows, and dummies. ValueError names a setting for
     which nothing of these fits."""
     known = {**given, **adapting.report(spec, given, recording.entries)}
+    known |= adapting.choices(spec, known, recording.entries)
     return dummies.settings(spec, known, adapting.needed(spec, known, recording.entries))
 
 

@@ -60,6 +60,8 @@ def test_strictly_the_whole_query_has_to_be_the_same(tmp_path: Path) -> None:
         ("/rest/api/2/search", "/rest/api/3/search"),
         ("/api/2.0/fo/asset/host", "/api/4.0/fo/asset/host"),
         ("/assets/v2/export", "/assets/export"),
+        ("/rest/api/3/search", "/rest/api/3/search/jql"),
+        ("/rest/api/3/users", "/rest/api/3/users/search"),
     ],
 )
 def test_leniently_a_resource_is_found_in_another_version_of_the_api(tmp_path: Path, recorded: str, asked: str) -> None:

@@ -1,0 +1,102 @@
+"""Recordings of other clients: older paths of the same resources, other ways to page, settings that nobody gave."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.connectors.harness import connector
+from tests.connectors.test_vendor_shapes import Exchange, exchange, replayed, rows
+
+from towline_connectors.kit.replay import Recording
+from towline_connectors.kit.replayer import StreamOutcome, prepared, replay
+
+CLOUD = "https://acme.atlassian.net/rest/api/3"
+SERVER = "http://jira.acme.example/rest/api/2"
+
+
+def whole(folder: Path, name: str, *exchanges: Exchange) -> dict[str, StreamOutcome]:
+    """All streams that the settings ask for, as `towline connector replay NAME --lenient` reads them."""
+    file = folder / "made.har"
+    file.write_text(json.dumps({"log": {"entries": list(exchanges)}}))
+    recording = Recording.load(file)
+    spec = connector(name).spec
+    config = prepared(spec, recording, {})
+    streams = [stream.name for stream in spec.streams or [] if stream.emit]
+    outcomes = replay(name, spec, recording, config=config, streams=streams, lenient=True)
+    return {outcome.name: outcome for outcome in outcomes}
+
+
+def issue(number: int) -> dict[str, Any]:
+    status = {"name": "To Do", "statusCategory": {"key": "new"}}
+    fields = {"summary": f"Issue {number}", "status": status, "updated": "2026-01-05T10:00:00.000+0000"}
+    return {"id": str(10000 + number), "key": f"SEC-{number}", "self": f"{CLOUD}/issue/{number}", "fields": fields}
+
+
+def page_of_issues(first: int, count: int, total: int) -> dict[str, Any]:
+    issues = [issue(n) for n in range(first, first + count)]
+    return {"startAt": first, "maxResults": 2, "total": total, "issues": issues}
+
+
+def test_issues_of_the_search_that_counted_are_read_to_the_end(tmp_path: Path) -> None:
+    pages = [
+        exchange("POST", f"{CLOUD}/search", page_of_issues(at, count, 3), {"jql": "x", "startAt": at, "maxResults": 2})
+        for at, count in ((0, 2), (2, 1))
+    ]
+    found = rows(replayed(tmp_path, "jira", ["issues"], *pages)["issues"], "incident")
+    assert [row["number"] for row in found] == ["SEC-0", "SEC-1", "SEC-2"]
+
+
+def test_projects_and_users_of_the_older_lists_are_read(tmp_path: Path) -> None:
+    projects = [{"id": "1", "key": "SEC", "name": "Security", "self": f"{CLOUD}/project/1"}]
+    users = [{"accountId": "a1", "accountType": "atlassian", "displayName": "First", "active": True}]
+    found = replayed(
+        tmp_path,
+        "jira",
+        ["projects", "users"],
+        exchange("GET", f"{CLOUD}/project", projects),
+        exchange("GET", f"{CLOUD}/users?startAt=0&maxResults=100", users),
+    )
+    assert [row["name"] for row in rows(found["projects"], "service")] == ["Security"]
+    assert [row["source_key"] for row in rows(found["users"], "user")] == ["a1"]
+
+
+def test_a_recording_of_data_center_is_read_as_such(tmp_path: Path) -> None:
+    answers = whole(
+        tmp_path,
+        "jira",
+        exchange("GET", f"{SERVER}/project", [{"id": "7", "key": "OPS", "name": "Operations"}]),
+        exchange("POST", f"{SERVER}/search", page_of_issues(0, 1, 1), {"jql": "x", "startAt": 0, "maxResults": 2}),
+    )
+    assert [row["name"] for row in rows(answers["data-center-projects"], "service")] == ["Operations"]
+    assert len(rows(answers["data-center-issues"], "incident")) == 1
+    assert not answers["issues"].covered
+
+
+def test_comments_that_were_recorded_are_read_though_their_setting_is_off(tmp_path: Path) -> None:
+    comment = {"id": "5", "author": {"accountId": "a1"}, "body": "Seen.", "created": "2026-01-05T10:00:00.000+0000"}
+    answers = whole(
+        tmp_path,
+        "jira",
+        exchange("POST", f"{CLOUD}/search/jql", {"issues": [issue(1)], "isLast": True}, {"jql": "x"}),
+        exchange("GET", f"{CLOUD}/issue/10001/comment", {"comments": [comment], "total": 1, "startAt": 0}),
+    )
+    assert [row["text"] for row in rows(answers["comments"], "comment")] == ["Seen."]
+
+
+def test_a_reading_that_is_left_early_leaves_nothing_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    link = "https://graph.microsoft.com/v1.0/groups/delta?$skiptoken=not-recorded"
+    first = {"value": [{"id": str(n), "displayName": f"Group {n}"} for n in range(500)], "@odata.nextLink": link}
+    with caplog.at_level(logging.ERROR, logger="asyncio"):
+        for _ in range(5):
+            answers = replayed(
+                tmp_path,
+                "microsoft-entra-id",
+                ["groups", "memberships"],
+                exchange("GET", "https://graph.microsoft.com/v1.0/groups/delta", first),
+            )
+    assert answers["groups"].unanswered
+    assert not caplog.records
