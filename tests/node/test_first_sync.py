@@ -234,15 +234,23 @@ def test_no_credential_stands_in_any_object_but_the_secret(
         assert value not in text
 
 
-def test_a_cancelled_sync_stops_and_says_what_stays(
-    towline: Towline, namespace: str, servicenow: str, running: dict[str, Any]
-) -> None:
-    name = running["metadata"]["labels"]["towline.dev/sync"]
+def test_a_cancelled_sync_stops_and_says_what_stays(towline: Towline, namespace: str, servicenow: str) -> None:
+    towline.servicenow(namespace, "stopped", servicenow)
+
+    def reading() -> str | None:
+        runs = [
+            each
+            for each in towline.runs(namespace, "stopped")
+            if each.get("status", {}).get("progress", {}).get("read")
+        ]
+        return str(runs[-1]["metadata"]["name"]) if runs else None
+
+    name = until(reading, 60, lambda: towline.describe(namespace, "stopped"), pause=0.1)
     towline.target.kubectl("-n", namespace, "annotate", "syncjob", name, "towline.dev/cancel=true")
-    assert towline.result(namespace, "slow", 90)["reason"] == "Cancelled"
+    assert towline.result(namespace, "stopped", 90)["reason"] == "Cancelled"
     status = towline.get(namespace, "syncjob", name)["status"]
     assert "progress" not in status
-    assert not [pod for pod in towline.pods(namespace, "slow") if pod["status"]["phase"] == "Running"]
-    counts = towline.reader(namespace).counts("slow")
+    assert not [pod for pod in towline.pods(namespace, "stopped") if pod["status"]["phase"] == "Running"]
+    counts = towline.reader(namespace).counts("stopped")
     assert sum(live for live, _ in counts.values()) >= status["totals"]["upserted"] > 0
-    assert not towline.get(namespace, "integration", "slow")["status"].get("consecutiveFailures")
+    assert not towline.get(namespace, "integration", "stopped")["status"].get("consecutiveFailures")

@@ -6,15 +6,18 @@ only the leading one takes reports, and a Service leads each new connection to e
 
 from __future__ import annotations
 
-import http.client
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from towline.contract import PROGRESS_EVERY, ProgressReport, StreamReport, SyncIdentity
+
+if TYPE_CHECKING:
+    import http.client
 
 log = logging.getLogger("towline.run")
 FIRST_AFTER = 1.0  # seconds: a sync that is over by then tells nothing and opens no connection
@@ -98,6 +101,8 @@ class Reporter:
             self._drop()  # a stand-by: another connection may lead to the leader
 
     def _exchange(self, body: bytes, headers: dict[str, str]) -> int:
+        import http.client  # only here: a short sync opens no connection
+
         fresh = self._connection is None
         connection = self._connection or http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
         self._connection = connection
