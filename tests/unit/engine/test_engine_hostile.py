@@ -8,6 +8,7 @@ import json
 import tracemalloc
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.unit.engine.vendor import Vendor
 
 from towline.api.conditions import Reason
 from towline.api.manifest import Parse
+from towline.contract import RunResult
 from towline_connectors.engine.answers import array, document, packed, text, xml
 from towline_connectors.engine.errors import EngineError, InvalidManifest, SchemaMismatch, Unreachable
 
@@ -235,3 +237,126 @@ def test_json_that_breaks_off_or_is_none_is_told_while_it_is_cut(body: bytes, er
     with pytest.raises(error, match="host answered /path"):
         cutter.feed(body)
         cutter.close()
+
+
+CANARY = "canary-3f9a1c"
+GOOD = json.dumps({"items": people(2), "next": None}).encode()
+
+
+def _items(text: bytes) -> bytes:
+    return b'{"items": [' + text + b'], "next": null, "note": "' + CANARY.encode() + b'"}'
+
+
+def _deep(levels: int) -> bytes:
+    return b'{"id": "deep", "x": ' + b"[" * levels + b"]" * levels + b"}"
+
+
+SECOND_PAGES: dict[str, bytes] = {
+    "html": b"<!DOCTYPE html><p>" + CANARY.encode() + b"</p>",
+    "a text": CANARY.encode(),
+    "nothing": b"",
+    "null": b"null",
+    "a number": b"5",
+    "a list": b'["' + CANARY.encode() + b'"]',
+    "records that are null": b'{"items": null}',
+    "records that are a text": b'{"items": "' + CANARY.encode() + b'"}',
+    "records that are a number": b'{"items": 5}',
+    "records that are an object": b'{"items": {"' + CANARY.encode() + b'": 1}}',
+    "no records at all": b'{"error": "' + CANARY.encode() + b'"}',
+    "half a document": _items(b'{"id": 1}')[:20],
+    "two documents": GOOD + GOOD,
+    "a document with a tail": GOOD + CANARY.encode(),
+    "a record too deep": _items(_deep(5000)),
+    "a document too deep": b"[" * 200_000 + b"]" * 200_000,
+    "brackets without end": b"[" * 200_000,
+    "objects without end": b'{"a":' * 200_000,
+    "a number of 5,000 digits": _items(b'{"id": ' + b"9" * 5000 + b"}"),
+    "an exponent without sense": _items(b'{"id": 1e999999999}'),
+    "no number": _items(b'{"id": NaN}'),
+    "infinity": _items(b'{"id": -Infinity}'),
+    "keys twice": _items(b'{"id": "a", "id": "b", "name": "x", "name": "y"}'),
+    "the list twice": b'{"items": [{"id": "a"}], "items": [{"id": "b"}]}',
+    "NUL in a text": _items(b'{"id": "a\\u0000b", "name": "\\u0000"}'),
+    "half a surrogate": _items(b'{"id": "\\ud800", "name": "\\udfff"}'),
+    "UTF-16": _items('{"id": "é"}'.encode()).decode().encode("utf-16"),
+    "UTF-16 of the other end": b"\xfe\xff" + _items(b'{"id": "a"}').decode().encode("utf-16-be"),
+    "UTF-8 with a mark": b"\xef\xbb\xbf" + _items(b'{"id": "a"}'),
+    "Latin-1": _items('{"id": "é"}'.encode("latin-1")),
+    "bytes of no encoding": _items(b'{"id": "\xc3\x28\xff"}'),
+    "control characters": _items(b'{"id": "a\x01\x02\x1b[31m"}'),
+    "gzip that ends early": gzip.compress(GOOD)[:-9],
+    "gzip that is none": b"\x1f\x8b" + CANARY.encode(),
+    "a bomb in gzip": gzip.compress(_items(b'{"id": "' + b"a" * (40 << 20) + b'"}')),
+    "a bomb in gzip in gzip": gzip.compress(gzip.compress(b"\0" * (40 << 20))),
+    "a bomb in zip": zipped(("a.json", b" " * (40 << 20))),
+    "a long text": _items(b'{"id": "' + b"b" * (3 << 20) + b'"}'),
+}  # fmt: skip
+
+
+def weighed(work: Callable[[], RunResult], heavy: bool) -> tuple[RunResult, int]:
+    """The result, and the bytes at the peak; counting them takes long, and only matters where something swells."""
+    if not heavy:
+        return work(), 0
+    tracemalloc.start()
+    try:
+        result = work()
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+TYPED = {Reason.COMPLETED, Reason.SCHEMA_MISMATCH, Reason.UNREACHABLE}
+
+
+@pytest.mark.parametrize("page", SECOND_PAGES)
+def test_a_hostile_page_costs_itself_at_most(vendor: Vendor, database: Path, page: str) -> None:
+    vendor.json("/users", {"items": people(3), "next": "/p2"})
+
+    @vendor.on("GET", "/p2")
+    async def second(_request: web.Request) -> web.Response:
+        return web.Response(body=SECOND_PAGES[page], content_type="application/json")
+
+    stream = users(paginate={"kind": "NextURL", "from": "=next"})
+    manifest = spec(vendor.url, [stream], maxAnswerMiB=8)
+    result, peak = weighed(lambda: sync(plan(manifest), database), "bomb" in page or "long" in page)
+    assert result.reason in TYPED, result.message
+    assert CANARY not in result.message
+    assert rows(database, "select count(*) from users where deleted_time is null")[0][0] >= 3
+    counted = result.streams[0]
+    if result.reason is Reason.SCHEMA_MISMATCH:  # Unreachable is tried again, and loses nothing
+        assert counted.rejected >= 1, "what is lost is counted"
+    assert peak < 100 << 20
+
+
+XML_PAGES: dict[str, bytes] = {
+    "entities of entities": ENTITIES,
+    "a file of this machine": EXTERNAL,
+    "a billion laughs": b'<!DOCTYPE l [<!ENTITY a "ha">'
+    + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+    + b"]><l>&j;</l>",
+    "a definition from elsewhere": b'<!DOCTYPE a SYSTEM "http://127.0.0.1:1/x.dtd"><r><i><id>1</id></i></r>',
+    "parameters": b'<!DOCTYPE a [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x"> %p;]><r/>',
+    "too deep": b"<r>" + b"<i>" * 20_000,
+    "half": b"<r><i><id>1</id>",
+    "crossed": b"<r><i></r></i>",
+    "attributes without end": b"<r " + b" ".join(b'a%d="x"' % n for n in range(50_000)) + b"/>",
+    "an unknown encoding": b'<?xml version="1.0" encoding="klingon"?><r/>',
+    "UTF-16": '<?xml version="1.0" encoding="utf-16"?><r><i><id>é</id></i></r>'.encode("utf-16"),
+    "html": HTML,
+    "json": b'{"a": 1}',
+    "a bomb in gzip": gzip.compress(b"<r><i><id>" + b"1" * (100 << 20)),
+}
+
+
+@pytest.mark.parametrize("page", XML_PAGES)
+def test_hostile_xml_ends_in_a_sentence(vendor: Vendor, database: Path, page: str) -> None:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=XML_PAGES[page], content_type="text/xml")
+
+    vendor.on("GET", "/users")(handler)
+    stream = users(format="XML", records="=r.i", paginate={"kind": "None"}, sync={"mode": "Full"})
+    run = plan(spec(vendor.url, [stream], maxAnswerMiB=8))
+    result, peak = weighed(lambda: sync(run, database), "bomb" in page or "laughs" in page)
+    assert result.reason in TYPED, result.message
+    assert "root:" not in result.message
+    assert peak < 100 << 20

@@ -11,8 +11,8 @@ from typing import Any
 from towline_connectors.engine.answers.json import clean
 from towline_connectors.engine.errors import SchemaMismatch, Unreachable
 
-MAX_ITEM = 64 << 20  # characters of one record, and of one value that stands beside the list
-MAX_REST = 64 << 20  # characters of all that stands around the records
+MAX_ITEM = 16 << 20  # characters of one record, and of one value that stands beside the list
+MAX_REST = 16 << 20  # characters of all that stands around the records
 _SPACE = re.compile(r"[ \t\r\n]*")
 _TRIM = 1 << 20  # characters that were read and are let go at once
 

@@ -94,6 +94,11 @@ class Xml:
             if last and error.code in _CUT_OFF:
                 raise Unreachable(f"{self._host} answered {self._shown} with half a document.") from None
             raise SchemaMismatch(f"{self._host} answered {self._shown} with text that is not XML.") from None
+        except (LookupError, ValueError):
+            raise SchemaMismatch(
+                f"{self._host} answered {self._shown} with XML in an encoding that there is not; name the right one in"
+                " parse.encoding."
+            ) from None
         found, self._found = self._found, []
         return found
 
