@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -195,11 +195,12 @@ class Prober:
         self.heard(key, found.uid, connector, probed)
         if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
             return self._clock() if key in self._watched else None
-        before, found.track = found.track, health.observe(found.track, probed)
-        after = found.track
+        before, after = found.track, health.observe(found.track, probed)
+        rejected = probed.reason is Reason.CREDENTIALS_REJECTED
+        after = found.track = replace(after, refused=found.view.credentials_version if rejected else "")
         if (before.state, before.rejected, before.expiries) != (after.state, after.rejected, after.expiries):
             self._changed(key)
-        if probed.reason is Reason.CREDENTIALS_REJECTED:
+        if rejected:
             found.resting = found.version
             return None
         return health.next_probe(found.track, found.every, found.offset, self._clock())

@@ -68,6 +68,8 @@ class Track:
     """`seconds` when the state was reached: what the status shows, so that it is not written at every probe."""
     rejected: str = ""
     """Why the credentials were refused; empty while they are accepted or unknown."""
+    refused: str = ""
+    """The version of the Secret that the newest probe was refused with."""
     expiries: tuple[Expiry, ...] = ()
 
     @property

@@ -41,6 +41,8 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     said = states.verdict(
         before, past, generation, s.around.connector_generation, view.credentials_version if view else ""
     )
+    if said and view and s.health and s.health.refused == view.credentials_version and not said.spec_changed:
+        said = replace(said, current=True)  # a probe has tried the new credentials: no run has to be refused as well
     active = unfinished(s.runs)
     plan = Planner(s, before, view, past, said, active, now)
     starts = plan.starts()

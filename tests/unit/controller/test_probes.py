@@ -117,6 +117,9 @@ async def test_rejected_credentials_are_tried_once_and_again_when_they_change() 
         for _ in range(10):
             assert await made.turn() is None
         assert len(made.targets) == 1, "no lock-out at the vendor"
+        refused = made.prober.track(KEY)
+        assert refused is not None
+        assert refused.refused == "s-1/1"
         made.consider(version="s-1/2")
         await made.turn()
         assert len(made.targets) == 2

@@ -209,6 +209,18 @@ def test_a_new_version_of_the_secret_is_tried_once_at_once() -> None:
     assert len(made.created) == 2
 
 
+def test_new_credentials_that_a_probe_was_refused_with_start_no_run_that_would_be_refused_as_well() -> None:
+    made = rejected()
+    made.secret = replace(made.secret, version="s-1/2")
+    made.health = Track(refused="s-1/2")
+    made.settle()
+    assert len(made.created) == 1
+    assert made.ready() == ("False", "CredentialsRejected")
+    made.secret = replace(made.secret, version="s-1/3")
+    made.settle()
+    assert len(made.created) == 2
+
+
 def test_rotated_credentials_are_checked_before_a_sync_needs_them() -> None:
     made = world(schedule={"cron": "0 3 * * *"})
     made.settle()
