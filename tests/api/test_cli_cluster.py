@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from tests.api.client import GROUP, VERSION, Api, Kubectl
+from tests.cluster.kubectl import find_kubectl
 
-from towline.contract import FULL_AT, REQUESTED_AT
+from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
 from towline.core import names
 
 pytestmark = pytest.mark.api
@@ -106,6 +107,16 @@ def test_a_sync_is_asked_for_followed_and_told(api: Api, namespace: str, towline
     assert "assets: 120 of 300 read" in ended.stderr
     assert "read 18,234   changed 412   removed 3   rejected 1" in ended.stderr
     assert FULL_AT not in annotations
+    assert annotations[REQUESTED_BY], "who asks, as the API server knows the caller"
+
+
+def test_kubectl_runs_it_as_its_plugin(control_plane: Path, namespace: str, integration: str) -> None:
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    environment = {**os.environ, "KUBECONFIG": str(control_plane), "PYTHONUTF8": "1", "PATH": path}
+    command = [find_kubectl(), "towline", "status", "-n", namespace]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "prod" in ended.stdout
 
 
 def test_a_full_sync_carries_the_same_token_twice(api: Api, namespace: str, towline: Any, integration: str) -> None:

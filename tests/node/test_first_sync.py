@@ -161,6 +161,21 @@ def test_the_installation_is_sound(towline: Towline, namespace: str, synced: str
     assert "Lease renewed" in seen.stderr
 
 
+def test_rows_and_activity_are_read_without_leaving_a_pod(towline: Towline, namespace: str, synced: str) -> None:
+    seen = towline_command(towline, "data", "asset", "--cluster", "-n", namespace, "--limit", "2", "-o", "json")
+    assert seen.returncode == 0, seen.stderr
+    assert [row["integration"] for row in json.loads(seen.stdout)] == [f"{namespace}/tenable"] * 2
+    seen = towline_command(towline, "activity", "tenable", "--cluster", "-n", namespace, "-o", "json")
+    assert seen.returncode == 0, seen.stderr
+    records = json.loads(seen.stdout)
+    (run,) = [one for one in records if one["kind"] == "Run" and one["trigger"] == "SpecChange"]
+    assert (run["outcome"], run["records"] > 0, run["calls"] > 0, run["bytes"] > 0) == ("Completed", True, True, True)
+    changed = {one["object"].partition("/")[0] for one in records if one["kind"] == "Change"}
+    assert changed == {"Integration", "Connector", "Secret"}
+    left = towline.target.kubectl("get", "pods", "-n", namespace, "-l", "app.kubernetes.io/managed-by=towline-cli")
+    assert "towline-read" not in left or "Terminating" in left
+
+
 LOOK = """
 import json, os
 def writable(path):
