@@ -17,7 +17,7 @@ SEED = int(os.environ.get("TOWLINE_CHAOS_SEED", int(time.time())))
 
 
 @pytest.mark.usefixtures("api")
-@pytest.mark.parametrize(("promise", "size"), [(1, 2), (4, 1), (5, 1), (6, 1), (7, 1), (16, 1)])
+@pytest.mark.parametrize(("promise", "size"), [(1, 2), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1), (16, 1)])
 def test_a_promise_holds_under_its_fault(control_plane: Path, tmp_path: Path, promise: int, size: int) -> None:
     with Stage(control_plane, tmp_path, SEED) as stage:
         outcome = TRIALS[promise](stage, random.Random(SEED), size)
