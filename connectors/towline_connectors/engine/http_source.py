@@ -98,6 +98,8 @@ class HttpSource:
             pages = Chain(stream, self._caller, reading.cursor_of).pages(scope, reading.window)
         async with aclosing(pages):
             async for page in pages:
+                if stream.partitions:
+                    page.expected = None  # of one part, not of the stream
                 yield page
 
     async def close(self) -> None:

@@ -163,7 +163,7 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
     def progress(at: Progress) -> None:
         if reporter is not None and at.stream:
             counts = {"read": at.read, "upserted": at.upserted, "deleted": at.deleted, "rejected": at.rejected}
-            reporter.update(at.stream, counts)
+            reporter.update(at.stream, counts, at.expected)
         if at.note:
             log.info("%s", at.note)
         elif time.monotonic() - said[0] >= PROGRESS_EVERY:

@@ -48,11 +48,11 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._connection: http.client.HTTPConnection | None = None
 
-    def update(self, stream: str, counts: Mapping[str, int]) -> None:
-        """The counts of a stream so far: read, upserted, deleted, rejected."""
+    def update(self, stream: str, counts: Mapping[str, int], expected: int | None = None) -> None:
+        """The counts of a stream so far: read, upserted, deleted, rejected; and of how many, if known."""
         with self._lock:
             self._present = stream
-            self._streams[stream] = StreamReport(name=stream[:63], **counts)
+            self._streams[stream] = StreamReport(name=stream[:63], expected=expected, **counts)
             if self._told is None:
                 self._told = (self._clock(), 0)
         if self._thread is None:  # not before: a run forks first, and threads do not come along

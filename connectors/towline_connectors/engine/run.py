@@ -65,6 +65,7 @@ class Progress:
     rejected: int = 0
     full: bool = False
     note: str = ""
+    expected: int | None = None  # records that the system announced
 
 
 def run(
@@ -287,7 +288,15 @@ class _Runner:
             result.read, result.upserted, result.deleted = tally.read, tally.upserted, tally.deleted
             result.rejected = tally.rejected
             self.progress(
-                Progress(stream.name, tally.read, tally.upserted, tally.deleted, tally.rejected, decision.full)
+                Progress(
+                    stream.name,
+                    tally.read,
+                    tally.upserted,
+                    tally.deleted,
+                    tally.rejected,
+                    decision.full,
+                    expected=tally.expected,
+                )
             )
 
         after = self.batches.get(stream.name, 0)

@@ -54,6 +54,8 @@ class Page:
     """Checkpoint that the whole stream has when it ends, when the source tells it (overrides Origin.cursor)."""
     unreadable: int = 0
     """Records in this page that could not be decoded: counted as rejected, and the scan counts as incomplete."""
+    expected: int | None = None
+    """How many records the system says the whole stream has, to show how far it is; nothing relies on it."""
     incomplete: str | None = None
     """Why the scan is incomplete although nothing failed, as the end of a sentence: nothing is deleted after it."""
 

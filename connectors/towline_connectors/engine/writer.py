@@ -35,6 +35,7 @@ class Tally:
     upserted: int = 0
     deleted: int = 0
     rejected: int = 0
+    expected: int | None = None  # records that the system announced
 
 
 class StreamWriter:
@@ -76,6 +77,7 @@ class StreamWriter:
 
         Raises SchemaMismatch when most of it does not map, and the session's errors."""
         self._incomplete += page.unreadable
+        self.tally.expected = page.expected or self.tally.expected
         if page.incomplete is not None:
             self.incomplete = self.incomplete or page.incomplete
         self.tally.rejected += page.unreadable

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.unit.engine.plans import plan, spec, users
+from tests.unit.engine.plans import plan, spec, sync, users
 from tests.unit.engine.test_engine_pod import SECRETS, begin, lay_out, result
 from tests.unit.engine.vendor import Vendor
 
@@ -22,6 +22,7 @@ from towline.api.conditions import Reason
 from towline.contract import ProgressReport, SyncIdentity
 from towline_connectors.engine import report as reporting
 from towline_connectors.engine.report import Reporter
+from towline_connectors.engine.run import Progress
 
 WHO = SyncIdentity(uid="s-1", name="run", namespace="secops", attempt=2, created="2026-11-21T08:00:00Z")
 
@@ -168,3 +169,25 @@ def test_a_pod_tells_its_progress_while_it_runs_and_a_short_one_is_silent(
     process = begin(tmp_path)
     process.communicate(timeout=60)
     assert len(server.bodies) == before
+
+
+@pytest.mark.parametrize(("total", "expected"), [("=total", 35), (None, None)])
+def test_how_many_records_there_are_is_told_where_the_system_says_so(
+    vendor: Vendor, tmp_path: Path, total: str | None, expected: int | None
+) -> None:
+    @vendor.on("GET", "/users")
+    async def page(request: web.Request) -> web.Response:
+        at = int(request.query["offset"])
+        found = [{"id": f"u{number}", "name": "x", "mail": "m"} for number in range(at, min(at + 10, 35))]
+        return web.json_response({"items": found, "total": 35})
+
+    paginate = {
+        "kind": "Offset",
+        "offset": "offset",
+        "limit": "limit",
+        "size": 10,
+        **({"total": total} if total else {}),
+    }
+    told: list[Progress] = []
+    sync(plan(spec(vendor.url, [users(paginate=paginate)])), tmp_path / "db", progress=told.append)
+    assert (told[-1].read, told[-1].expected) == (35, expected)

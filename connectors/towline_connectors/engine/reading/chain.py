@@ -98,6 +98,7 @@ class Chain:
                             watch(reply, count)
                         async with aclosing(self._paged(piece, scope)) as pages:
                             async for page in pages:
+                                page.expected = pager.expected
                                 yield page
             except ConfigInvalid as error:
                 if begun and error.status == 410:

@@ -65,6 +65,8 @@ class Counter:
         self._spec = spec
         self._size = size
         self._total = total
+        self.expected: int | None = None
+        """How many records the first answer spoke of."""
         self._pages = pages
         self._anchor = anchor
         self._first = (1 if spec.kind == "Page" else 0) if spec.start is None else spec.start
@@ -93,6 +95,7 @@ class Counter:
         if anchor is not None and anchor.missed(records):
             return self._step_back(call, anchor)
         total = _number(self._total(reply))
+        self.expected = total if self.expected is None else self.expected
         got = len(records)
         if self._spec.kind == "Page":
             seen = (self._page - self._first + 1) * self._size

@@ -79,6 +79,11 @@ class Pager:
             self._counter = Counter(spec, self._size, total, reader(spec.pages), anchor)
         self._key = expressions.compile_expression(spec.from_) if spec.kind == "Keyset" and spec.from_ else None
 
+    @property
+    def expected(self) -> int | None:
+        """How many records there are in all, once an answer has said so."""
+        return self._counter.expected if self._counter is not None else None
+
     def first(self, call: Call) -> Call:
         spec = self._spec
         if self._counter is not None:
