@@ -72,7 +72,7 @@ def new(
         say("►", "Fill in the Secret, or make it from your secret store and keep only the Integration.")
     elif existing_secret and (hosts := _hosts(found, config)):
         say("►", f'The Secret "{existing_secret}" has to allow the host: annotation towline.dev/allowed-hosts: {hosts}')
-    say("►", f"Try it from here: {program()} run -f {write or 'FILE'} --check")
+    say("►", f"Try it from here: {program()} test -f {write or 'FILE'}")
 
 
 def _settings(connector: Connector, given: dict[str, str]) -> dict[str, Any]:

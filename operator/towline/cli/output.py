@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 _COLOURS = {"✔": "\x1b[32m", "✗": "\x1b[31m", "►": "\x1b[36m", "◎": "\x1b[36m", "!": "\x1b[33m"}
 _PLAIN = {"✔": "ok", "✗": "error:", "►": ">", "◎": "..", "→": "->", "…": "...", "·": "-"}
+KEPT_NAME = 14  # columns that stay of a cell, however narrow the terminal is: it then wraps
 LEAST_PROSE = 24  # columns that a message keeps while names are still whole
 _RESET = "\x1b[0m"
 TALK_PREFIX = "TOWLINE_TALK_PREFIX"  # a pod's log has data and talk in one: the caller tells them apart by this
@@ -49,12 +50,17 @@ def _speaks_utf8(stream: TextIO) -> bool:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int | None = None) -> str:
-    """Columns as kubectl prints them. Cells are cut so that a line fits `width`; None cuts nothing."""
+    """Columns as kubectl prints them. Cells are cut so that a line fits `width`, names not below KEPT_NAME; None cuts
+    nothing. A last column without any text is left out where a width is given."""
     lines = [[_cell(value) for value in row] for row in rows]
+    while width is not None and len(headers) > 1 and lines and not any(line[-1] for line in lines):
+        headers, lines = headers[:-1], [line[:-1] for line in lines]
     columns = [[header.upper(), *(line[index] for line in lines)] for index, header in enumerate(headers)]
     widths = [max(map(display_width, column)) for column in columns]
     if width is not None:
-        widths = _shrunk(widths, [display_width(header) for header in headers], width)
+        least = [max(display_width(header), min(size, KEPT_NAME)) for header, size in zip(headers, widths, strict=True)]
+        least[-1] = display_width(headers[-1])
+        widths = _shrunk(widths, least, width)
     printed = [[header.upper() for header in headers], *lines]
     return "\n".join("   ".join(_fit(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip()
                      for row in printed)  # fmt: skip

@@ -55,7 +55,8 @@ def sync(
     if integration.get("spec", {}).get("suspend"):
         raise CliError(
             f"{where} is suspended: it starts no sync.",
-            f"Resume it: kubectl -n {connection.namespace} patch integrations.towline.dev {name}"
+            f"Resume it: {program()} resume {name} -n {connection.namespace}",
+            f"or: kubectl -n {connection.namespace} patch integrations.towline.dev {name}"
             """ --type merge -p '{"spec":{"suspend":false}}'""",
             exit_code=NOT_READY,
         )

@@ -50,3 +50,10 @@ def test_a_narrow_terminal_takes_from_the_message_before_it_takes_from_a_name() 
     assert narrow[1].startswith("servicenow-prod-20261121t083222z   Completed   4,770 new")
     assert max(map(len, narrow)) <= 80
     assert "…" in narrow[1]
+
+
+def test_a_very_narrow_terminal_wraps_rather_than_hiding_names_and_leaves_out_what_is_empty() -> None:
+    rows = [["servicenow-production", "Synced", ""], ["tenable-production-emea", "Synced", ""]]
+    narrow = table(["name", "status", "message"], rows, width=20).splitlines()
+    assert narrow[0] == "NAME             STATUS"
+    assert narrow[2].startswith("tenable-produ…")
