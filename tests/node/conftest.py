@@ -10,7 +10,7 @@ import pytest
 from hack.demo import systems
 from hack.demo.target import SYSTEM_NAMESPACE, install, target_of, uninstall
 from tests.cluster.fixtures import Running
-from tests.node.installation import Towline
+from tests.node.installation import INSTALLED_WITH, Towline
 
 SYSTEMS = "systems-of-the-tests"
 
@@ -19,8 +19,7 @@ SYSTEMS = "systems-of-the-tests"
 def towline(node_cluster: Running) -> Iterator[Towline]:
     """The chart, installed with the image of this checkout."""
     target = target_of(node_cluster.kubeconfig)
-    # A pod that cannot start is given up soon, or the tests of that would take minutes.
-    install(target, node_cluster.image, ["extraArgs={--start-timeout=40}"])
+    install(target, node_cluster.image, INSTALLED_WITH)
     yield Towline(target, node_cluster.image)
     if node_cluster.record is None or os.environ.get("TOWLINE_KEEP_CLUSTER"):  # otherwise the whole cluster goes
         uninstall(target, namespace=SYSTEM_NAMESPACE)

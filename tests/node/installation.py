@@ -15,6 +15,8 @@ from hack.demo.systems import secret
 from hack.demo.target import RELEASE, SYSTEM_NAMESPACE, Target
 
 T = TypeVar("T")
+INSTALLED_WITH = ("extraArgs={--start-timeout=40}",)
+"""Values for the chart: a pod that cannot start is given up soon, or the tests of that would take minutes."""
 VENDOR_SECRET = "s3cr3t-of-the-tests-9f1d"
 """What must never be seen outside a Secret; simulators refuse it, since theirs is `simulator`."""
 
