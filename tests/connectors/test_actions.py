@@ -14,7 +14,12 @@ from towline_connectors.engine import body, interpolate
 from towline_connectors.engine.expressions import compile_expression
 
 ACTIONS = [(name, action.name) for name in manifests() for action in connector(name).spec.actions or [] if action.input]
-CONFIG = {"host": "acme.example", "scheme": "https", "base_url": "https://acme.example"}
+CONFIG = {
+    "host": "acme.example",
+    "scheme": "https",
+    "base_url": "https://acme.example",
+    "hec_url": "https://acme.example:8088",
+}
 
 
 def found(name: str, action: str) -> Action:
@@ -116,3 +121,35 @@ def test_a_delivery_names_the_record_that_is_read_anew(
     assert (stream, compile_expression(made.refetch.key)(delivery)) == expected
     assert made.dedupe is not None
     assert compile_expression(made.dedupe)(delivery)
+
+
+def test_an_issue_carries_a_label_that_a_second_attempt_finds() -> None:
+    values = {"project": "SEC", "issuetype": "Task", "summary": "Patch it", "labels": ["scanner"]}
+    fields = sent("jira", "create-issue", {**values, "description": "Old.", "idempotency_key": "k1"})["fields"]
+    assert fields["labels"] == ["scanner", "towline-k1"]
+    assert fields["project"] == {"key": "SEC"}
+    assert fields["description"]["content"][0]["content"] == [{"type": "text", "text": "Old."}]
+    least = sent("jira", "create-issue", {key: values[key] for key in ("project", "issuetype", "summary")})["fields"]
+    assert least == {"project": {"key": "SEC"}, "issuetype": {"name": "Task"}, "summary": "Patch it", "labels": []}
+    lookup = found("jira", "create-issue").idempotency
+    assert lookup is not None
+    assert lookup.lookup is not None
+    made = body.build(lookup.lookup, {"input": {"idempotency_key": "k1"}, "config": CONFIG})
+    assert made is not None
+    assert made.value["jql"] == 'labels = "towline-k1"'
+
+
+def test_an_issue_is_given_to_nobody_and_keeps_the_labels_that_nobody_named() -> None:
+    assert sent("jira", "assign-issue", {"key": "SEC-1"}) == {"accountId": None}
+    changed = sent("jira", "update-issue", {"key": "SEC-1", "add_labels": ["seen"], "remove_labels": ["new"]})
+    assert changed["update"] == {"labels": [{"add": "seen"}, {"remove": "new"}]}
+
+
+def test_notable_events_are_named_one_by_one() -> None:
+    made = sent("splunk", "update-notable", {"ids": ["a@@b", "c"], "status": "5"})
+    assert body.form(made) == "ruleUIDs=a%40%40b&ruleUIDs=c&status=5&output_mode=json"
+
+
+def test_a_member_of_a_group_is_named_by_its_address() -> None:
+    made = sent("microsoft-entra-id", "add-to-group", {"group": "g", "member": "m"})
+    assert made == {"@odata.id": "https://acme.example/v1.0/directoryObjects/m"}
