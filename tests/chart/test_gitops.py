@@ -12,6 +12,8 @@ import yaml
 from hack.chart import CHECKOUT
 from lupa import lua51  # Argo CD runs Lua 5.1
 from tests.cluster.kubectl import find_kubectl, kubectl
+from tests.cluster.modules import module_folder
+from tests.node.installation import until
 
 from towline.cli.checking import check
 from towline.cli.manifests import parse
@@ -64,6 +66,43 @@ def test_nothing_drifts_between_two_applies(control_plane: Path, definitions: No
 def generations(control_plane: Path, namespace: str) -> dict[str, int]:
     found = json.loads(kubectl(control_plane, "-n", namespace, "get", "integrations", "-o", "json"))["items"]
     return {each["metadata"]["name"]: each["metadata"]["generation"] for each in found}
+
+
+FOREIGN = {
+    "argocd/application.yaml": (
+        ("github.com/argoproj/argo-cd/v3", "v3.2.1", "h1:rvrkW/JdH4V+xJgNDZI9wa/Ygd+fWoGbd1rAhvno22c="),
+        "manifests/crds/application-crd.yaml",
+    ),
+    "external-secrets/servicenow.yaml": (
+        ("github.com/external-secrets/external-secrets", "v1.3.2", "h1:u2J8RjlHIeF0oZCqtl92adI/uZWUwOesJIDkfql6LqQ="),
+        "config/crds/bases/external-secrets.io_externalsecrets.yaml",
+    ),
+}
+
+
+@pytest.mark.api
+@pytest.mark.parametrize("example", FOREIGN)
+def test_the_definitions_of_other_projects_accept_our_examples(
+    control_plane: Path, namespace: str, example: str
+) -> None:
+    module, path = FOREIGN[example]
+    definition = module_folder(*module) / path
+    kubectl(control_plane, "apply", "--server-side", "--force-conflicts", "-f", str(definition))
+    try:
+        # A moment after its creation it has no conditions yet, and kubectl does not wait for those.
+        established = ["wait", "--for=condition=Established", "--timeout=60s", "-f", str(definition)]
+        until(lambda: "condition met" in kubectl(control_plane, *established, check=False), 60)
+        item = yaml.safe_load((GITOPS / example).read_text())
+        item["metadata"]["namespace"] = namespace
+        kubectl(control_plane, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(item))
+        item["spec"]["unheardOf"] = 1
+        said = kubectl(
+            control_plane, "create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(item),
+            check=False,
+        )  # fmt: skip
+        assert 'unknown field "spec.unheardOf"' in said, "the definition refuses nothing"
+    finally:
+        kubectl(control_plane, "delete", "--ignore-not-found", "-f", str(definition))
 
 
 @pytest.mark.parametrize("file", sorted(GITOPS.glob("**/*.yaml")), ids=lambda path: str(path.relative_to(GITOPS)))
