@@ -82,13 +82,13 @@ class SecretWatch:
                     version, pause = str(obj["metadata"].get("resourceVersion") or version), _FIRST_PAUSE
                     if change != "BOOKMARK":
                         self.heard(change, obj)
-                continue  # the server ends a watch now and then
+                # The server ends a watch now and then.
             except RefusedError as error:
                 if error.status == 410:
                     version = ""
-                    continue
-                log.warning("Secrets cannot be watched (%s); they are looked at every few minutes", error)
-                pause = _REFUSED_PAUSE
+                else:
+                    log.warning("Secrets cannot be watched (%s); they are looked at every few minutes", error)
+                    pause = _REFUSED_PAUSE
             except ApiError as error:
                 log.info("The watch of Secrets broke off: %s", error)
             await asyncio.sleep(pause)
