@@ -249,3 +249,21 @@ def _unguarded(integration: Integration) -> dict[str, Any]:
     manifest = dict(integration.plan().manifest)
     streams = [{**each, "sync": {**each["sync"], "maxDeletePercent": 100}} for each in manifest["streams"]]
     return {**manifest, "streams": streams}
+
+
+def test_licenses_become_findings_about_packages_and_files(tmp_path: Path) -> None:
+    integration, folder = scanner("trivy", tmp_path, images=1)
+    found = [
+        {"Severity": "HIGH", "Category": "restricted", "PkgName": "a-library", "FilePath": "", "Name": "GPL-3.0"},
+        {"Severity": "LOW", "Category": "notice", "PkgName": "", "FilePath": "/app/LICENSE", "Name": "MIT"},
+    ]
+    results = [{"Target": "Node.js", "Class": "license", "Licenses": found}]
+    report = {"SchemaVersion": 2, "ArtifactName": "app", "ArtifactType": "filesystem", "Results": results}
+    (folder / "licenses.json").write_text(json.dumps(report))
+    integration.streams = ["reports"]
+    integration.sync()
+    rows = integration.rows("SELECT * FROM findings WHERE standard = 'License' ORDER BY control")
+    assert [(row["control"], row["resource_name"], row["severity_id"]) for row in rows] == [
+        ("GPL-3.0", "a-library", 4),
+        ("MIT", "/app/LICENSE", 2),
+    ]
