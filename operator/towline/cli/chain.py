@@ -7,7 +7,6 @@ from typing import Any
 
 from towline.cli.cluster import Cluster
 from towline.cli.errors import FORBIDDEN, CliError
-from towline.core.facts import INTEGRATION_LABEL, SYNC_LABEL
 
 Object = dict[str, Any]
 
@@ -23,6 +22,8 @@ class Chain:
     unseen: list[str] = field(default_factory=list)  # what the user may not read
 
     def jobs_of(self, sync: Object) -> list[Object]:
+        from towline.core.facts import SYNC_LABEL
+
         return [job for job in self.jobs if _label(job, SYNC_LABEL) == sync["metadata"]["name"]]
 
     def pods_of(self, job: Object) -> list[Object]:
@@ -37,6 +38,8 @@ class Chain:
 
 def gather(connection: Cluster, name: str) -> Chain:
     """Everything about the Integration. Raises CliError when there is none."""
+    from towline.core.facts import INTEGRATION_LABEL
+
     integration = connection.integration(name)
     chain = Chain(integration, None, None)
     connector = integration["spec"]["connectorRef"]["name"]

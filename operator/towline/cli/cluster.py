@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from towline.api.base import GROUP, VERSION
 from towline.cli.errors import FORBIDDEN, CliError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -153,6 +152,8 @@ class Cluster:
         return answer
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        from towline.api.base import GROUP, VERSION  # here and below: --help needs no models
+
         return self._sent(
             lambda: getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT, **options)
         )

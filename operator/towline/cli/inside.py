@@ -20,10 +20,8 @@ from towline.cli.check import SELECTOR
 from towline.cli.cluster import Cluster
 from towline.cli.errors import FORBIDDEN, TIMED_OUT, CliError
 from towline.cli.output import TALK_PREFIX, printable, say
-from towline.contract import DATA_PATH
 
 F = TypeVar("F", bound=Callable[..., Any])
-DATABASE = f"{DATA_PATH}/towline.db"
 LIMIT_SECONDS = 180
 _TALK = "\x02towline: "
 _USER = 65532
@@ -78,7 +76,9 @@ def ask(connection: Cluster, arguments: list[str], place: Place) -> list[dict[st
 
 def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
     """The pod that answers."""
-    source: dict[str, Any] = {"name": "TOWLINE_TO", "value": DATABASE}
+    from towline.contract import DATA_PATH
+
+    source: dict[str, Any] = {"name": "TOWLINE_TO", "value": f"{DATA_PATH}/towline.db"}
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  the pod's own
     if place.destination_secret:

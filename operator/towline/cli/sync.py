@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.api.base import seconds
 from towline.cli import cluster
 from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
 from towline.cli.output import duration, number, print_json, program, say, table, terminal_width
 from towline.cli.status import relative
-from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
 
 if TYPE_CHECKING:
     from towline.cli.cluster import Cluster
@@ -46,6 +44,7 @@ def sync(
 
     Exit codes: 0 done, 1 not possible, 2 the sync failed, 3 still running after --timeout, 4 forbidden.
     """
+    from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
     from towline.core import names
 
     limit = _limit(timeout)
@@ -83,6 +82,8 @@ def sync(
 
 
 def _limit(timeout: str) -> int:
+    from towline.api.base import seconds
+
     try:
         return seconds(timeout)
     except ValueError as error:

@@ -8,7 +8,6 @@ from importlib.metadata import version as installed
 
 import click
 
-from towline.api.base import API_VERSION
 from towline.cli.output import print_json
 
 
@@ -16,6 +15,8 @@ from towline.cli.output import print_json
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def version(output: str) -> None:
     """Print the version of Towline, of its API and of Python; in an image also the commit that it was made from."""
+    from towline.api.base import API_VERSION
+
     facts = {"towline": installed("towline"), "api": API_VERSION, "python": platform.python_version()}
     if revision := os.environ.get("TOWLINE_REVISION"):
         facts["revision"] = revision

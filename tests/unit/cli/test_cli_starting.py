@@ -56,6 +56,21 @@ print(*sorted(name for name in {HEAVY!r} if name in sys.modules), file=sys.stder
     assert ended.stderr.strip() == ""
 
 
+def test_the_help_of_no_verb_imports_anything_heavy() -> None:
+    verbs = [verb.name for _, section in VERBS for verb in section]
+    code = f"""
+import contextlib, io, sys
+from towline.cli.main import main
+for verb in {verbs!r}:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main([verb, "--help"])
+    heavy = sorted(name for name in {HEAVY!r} if name in sys.modules)
+    assert not heavy, (verb, heavy)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_help_names_every_verb_and_what_to_try_first() -> None:
     text = towline("--help").stdout
     for _, verbs in VERBS:
