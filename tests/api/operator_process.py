@@ -67,7 +67,7 @@ class OperatorProcess:
         assert self.process.poll() is None, self.log.read_text()[-4000:]
         try:
             return bool(self.get("/readyz") == "ok\n")
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # it does not listen yet, or is too busy to answer
             return False
 
     def get(self, path: str) -> str:

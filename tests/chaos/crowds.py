@@ -92,7 +92,8 @@ async def _touch(stage: Stage, chosen: list[int], turn: int) -> None:
 
 
 def _judged(stage: Stage) -> int:
-    return sum("observedGeneration" in (one.get("status") or {}) for one in stage.listed("integrations"))
+    found = stage.listed("integrations")
+    return sum((one.get("status") or {}).get("observedGeneration") == one["metadata"]["generation"] for one in found)
 
 
 def _rest(stage: Stage) -> None:
@@ -128,7 +129,7 @@ def poison(stage: Stage, random_: random.Random, size: int) -> Outcome:
         operators = [each.operator("--requests-per-second=200", "--probe-every=60") for each in (stage, control)]
         for operator in operators:
             operator.start()
-        until("all are judged", lambda: _judged(stage) == len([*healthy, *bad, *wrong]), 120)
+        until("all are judged", lambda: _judged(stage) >= len([*healthy, *bad]), 120)
         until("the others too", lambda: _judged(control) == len(healthy), 120)
         took = Counter[str]()
         for turn in range(max(3, size // 2)):
@@ -244,7 +245,7 @@ def _others_are_well(found: Outcome, stage: Stage, healthy: list[str]) -> None:
         ready = next((c for c in one["status"]["conditions"] if c["type"] == "Ready"), {})
         if name in kept:
             found.expect(ready.get("status") == "True", f"{name}: {ready.get('reason')}: {ready.get('message')}")
-        elif name.startswith("wrong-"):
+        elif name in ("wrong-words", "wrong-nobody"):  # of the others the API server itself can make nothing: 500
             found.expect(ready.get("reason") == "InvalidSpec", f"{name}: {ready.get('reason')}, not InvalidSpec")
     for one in stage.listed("syncjobs"):
         name = one["spec"]["integrationRef"]["name"]

@@ -209,7 +209,8 @@ def rotations(stage: Stage, random_: random.Random, size: int) -> Outcome:
 def _refusals(found: Outcome, vendor: Vendor, names: list[str]) -> None:
     for name in names:
         least, most = (0, 0) if name.startswith("both") else (1, 3)
-        found.expect(least <= vendor.refused[name] <= most, f"{name}: {vendor.refused[name]} refused requests")
+        refused = vendor.refused.get(name, [])
+        found.expect(least <= len(refused) <= most, f"{name}: {len(refused)} refused requests: {', '.join(refused)}")
 
 
 def _synced(stage: Stage, vendor: Vendor, name: str) -> bool:

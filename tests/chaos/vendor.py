@@ -66,8 +66,8 @@ class Vendor:
     url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
     """Pages by account."""
-    refused: Counter[str] = field(default_factory=Counter)
-    """Requests with credentials that are not accepted, by account."""
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    """Requests with credentials that are not accepted, by account: path and credentials."""
     waiting: Counter[str] = field(default_factory=Counter)
     """Requests that are held, by account."""
 
@@ -100,8 +100,9 @@ class Vendor:
             await asyncio.sleep(0.2)
         if account in self.garbage:
             return web.Response(body=b"\x00\xff{" * 2000, content_type="application/json")
-        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.accepts.get(account, {TOKEN}):
-            self.refused[account] += 1
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in self.accepts.get(account, {TOKEN}):
+            self.refused.setdefault(account, []).append(f"{request.path.rpartition('/')[2]} with {token}")
             return web.json_response({"error": "who are you"}, status=401)
         return None
 
