@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,16 +217,31 @@ def test_inside_the_pod_there_is_no_token_no_root_and_nothing_to_write(
     assert not [name for name in seen["environment"] if name.endswith("_SERVICE_HOST") and "KUBERNETES" not in name]
 
 
-def test_a_running_sync_tells_how_far_it_is(towline: Towline, namespace: str, running: dict[str, Any]) -> None:
-    name = running["metadata"]["labels"]["towline.dev/sync"]
+def reading(towline: Towline, namespace: str, integration: str) -> tuple[str, dict[str, Any]] | None:
+    """The SyncJob that tells of records that it has read, and what it tells."""
+    for each in towline.runs(namespace, integration):
+        progress: dict[str, Any] = each.get("status", {}).get("progress") or {}
+        if any(stream.get("read") for stream in progress.get("streams") or []):
+            return str(each["metadata"]["name"]), progress
+    return None
 
-    def told() -> dict[str, Any] | None:
-        found: dict[str, Any] = towline.get(namespace, "syncjob", name)["status"].get("progress") or {}
-        return found if found.get("read") else None
 
-    progress = until(told, 60, lambda: towline.describe(namespace, "slow"))
+def test_a_running_sync_tells_how_far_it_is_and_a_cancelled_one_what_stays(
+    towline: Towline, namespace: str, servicenow: str
+) -> None:
+    towline.servicenow(namespace, "stopped", servicenow)
+    explain = partial(towline.describe, namespace, "stopped")
+    name, progress = until(lambda: reading(towline, namespace, "stopped"), 60, explain, pause=0.1)
     assert progress["stream"] in {each["name"] for each in progress["streams"]}
     assert progress["updatedTime"]
+    towline.target.kubectl("-n", namespace, "annotate", "syncjob", name, "towline.dev/cancel=true")
+    assert towline.result(namespace, "stopped", 90)["reason"] == "Cancelled"
+    status = towline.get(namespace, "syncjob", name)["status"]
+    assert "progress" not in status
+    assert not [pod for pod in towline.pods(namespace, "stopped") if pod["status"]["phase"] == "Running"]
+    counts = towline.reader(namespace).counts("stopped")
+    assert sum(live for live, _ in counts.values()) >= status["totals"]["upserted"] > 0
+    assert not towline.get(namespace, "integration", "stopped")["status"].get("consecutiveFailures")
 
 
 def test_the_pod_names_no_account_but_default_and_no_token_for_the_api_server(running: dict[str, Any]) -> None:
@@ -247,25 +263,3 @@ def test_no_credential_stands_in_any_object_but_the_secret(
     text = towline.target.kubectl("-n", namespace, "get", kinds, "-o", "yaml") + towline.metrics()
     for value in (stored, base64.b64decode(stored).decode()):
         assert value not in text
-
-
-def test_a_cancelled_sync_stops_and_says_what_stays(towline: Towline, namespace: str, servicenow: str) -> None:
-    towline.servicenow(namespace, "stopped", servicenow)
-
-    def reading() -> str | None:
-        runs = [
-            each
-            for each in towline.runs(namespace, "stopped")
-            if each.get("status", {}).get("progress", {}).get("read")
-        ]
-        return str(runs[-1]["metadata"]["name"]) if runs else None
-
-    name = until(reading, 60, lambda: towline.describe(namespace, "stopped"), pause=0.1)
-    towline.target.kubectl("-n", namespace, "annotate", "syncjob", name, "towline.dev/cancel=true")
-    assert towline.result(namespace, "stopped", 90)["reason"] == "Cancelled"
-    status = towline.get(namespace, "syncjob", name)["status"]
-    assert "progress" not in status
-    assert not [pod for pod in towline.pods(namespace, "stopped") if pod["status"]["phase"] == "Running"]
-    counts = towline.reader(namespace).counts("stopped")
-    assert sum(live for live, _ in counts.values()) >= status["totals"]["upserted"] > 0
-    assert not towline.get(namespace, "integration", "stopped")["status"].get("consecutiveFailures")
