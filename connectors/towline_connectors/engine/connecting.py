@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 import httpcore
 
 from towline_connectors.engine.addresses import Gate
 
+if "sniffio" not in sys.modules and find_spec("sniffio") is None:
+    # httpcore looks for it four times in each request; a search of all folders that fails is never remembered.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
+
 NEXT_AFTER = 0.25  # seconds of silence before the next address is tried as well (RFC 8305)
+READ_BYTES = 1 << 18  # at once, as much as asyncio takes from a socket; httpcore would cut it into quarters
 
 
 async def resolve(host: str, port: int) -> list[str]:
@@ -40,7 +48,7 @@ class GatedBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         async def connect(address: str) -> httpcore.AsyncNetworkStream:
-            return await self._sockets.connect_tcp(address, port, None, local_address, socket_options)
+            return _Stream(await self._sockets.connect_tcp(address, port, None, local_address, socket_options))
 
         try:
             async with asyncio.timeout(timeout):
@@ -57,6 +65,33 @@ class GatedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that reads in large pieces: each piece costs a turn of the event loop and of the HTTP parser."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        return await self._stream.read(max(max_bytes, READ_BYTES), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 async def _first(attempts: list[Any]) -> httpcore.AsyncNetworkStream:

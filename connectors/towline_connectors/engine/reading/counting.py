@@ -13,6 +13,7 @@ from towline_connectors.engine.errors import SchemaMismatch, Unreachable
 from towline_connectors.engine.reading.placing import place
 from towline_connectors.engine.values import Mismatch
 
+SAMPLED = 20  # records of a page that are remembered, to notice that it comes again
 MAX_STEPS_BACK = 20  # of one stream, while its rows move
 
 
@@ -72,7 +73,7 @@ class Counter:
         self._first = (1 if spec.kind == "Page" else 0) if spec.start is None else spec.start
         self._offset = self._first
         self._page = self._first
-        self._before: list[Any] | None = None
+        self._before: tuple[Any, ...] | None = None
 
     def position(self, call: Call) -> Call:
         spec = self._spec
@@ -106,11 +107,12 @@ class Counter:
             seen = self._offset + (got if by_what_came else self._size)
         if self._is_last(reply, total, seen, got):
             return None
-        if got and records == self._before:
+        sample = _sample(records)
+        if got and sample == self._before:
             if self._spec.until == "Empty":
                 return None
             raise SchemaMismatch(f"{call.shown} answers with the same page again; it does not heed the page asked for.")
-        self._before = records
+        self._before = sample
         if self._spec.kind == "Page":
             self._page += 1
             return self.position(call)
@@ -145,6 +147,11 @@ class Counter:
         if self._offset == self._first:
             anchor.tail = []
         return self.position(call)
+
+
+def _sample(records: list[Any]) -> tuple[Any, ...]:
+    """What tells a page from the one before it, without holding on to all of it."""
+    return (len(records), *records[:: len(records) // SAMPLED + 1], *records[-1:])
 
 
 def _number(value: Any) -> int | None:
