@@ -1,0 +1,177 @@
+"""Gathers what a decision about a SyncJob depends on: its Integration, its Jobs and pods, who goes before it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from towline.api.conditions import Reason
+from towline.api.explain import explain
+from towline.api.integration import Integration
+from towline.api.syncjob import Progress, SyncJob
+from towline.contract import Origin
+from towline.controller.cache import slim
+from towline.controller.context import Context
+from towline.controller.queue import Key
+from towline.controller.surroundings import check_integration
+from towline.core import activity, history, names
+from towline.core.facts import Surroundings
+from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
+from towline.core.runs import Run, run_of, unfinished
+from towline.core.slots import Place
+from towline.core.syncjobs import QUEUE_NEWS, SyncSnapshot
+from towline.core.validate import Problem, View
+from towline.kube.errors import NotFoundError
+from towline.kube.resources import JOBS
+
+_START_SECONDS = 5.0  # how old a Secret's facts may be when a run starts
+
+
+async def snapshot_of(context: Context, key: Key, raw: dict[str, Any], sync: SyncJob) -> SyncSnapshot:
+    """Everything that a decision about this SyncJob depends on."""
+    parent = context.cache.get("Integration", key.namespace, sync.spec.integration_ref.name)
+    integration: Integration | None = None
+    checked: View | Problem | None = None
+    around = Surroundings()
+    finished = bool(sync.status and sync.status.completion_time)
+    if parent is not None and not parent["metadata"].get("deletionTimestamp"):
+        try:
+            integration = Integration.model_validate(parent)
+        except ValidationError as error:
+            checked = Problem(Reason.INVALID_SPEC, "; ".join(explain(error)[:3]))
+    starting = not is_running(raw)
+    if integration is not None and not finished:
+        age = _START_SECONDS if starting else context.settings.secret_check_seconds
+        checked, around = await check_integration(context, parent or {}, integration, age)
+    runs = runs_of(context, key.namespace, sync.spec.integration_ref.name)
+    open_runs = unfinished(runs)
+    jobs = _jobs(context, key)
+    pods = _pods(context, key, jobs)
+    if is_running(raw) and sync.status:
+        attempt = sync.status.attempts or 1
+        gone = attempt in pods and pods[attempt].gone and pods[attempt].exit_code is None
+        # Before a Job is taken for lost, or a pod's end for a disruption: the two are watched apart, and a Job that
+        # was suspended or deleted may be news that has not come yet.
+        if attempt not in jobs or gone:
+            await _look_for_job(context, key, attempt, jobs)
+            pods = _pods(context, key, jobs)
+    ahead = open_runs[0].name if open_runs and open_runs[0].name != key.name else ""
+    replace = integration is not None and integration.spec.concurrency_policy == "Replace"
+    newer = max(open_runs, key=lambda run: (run.created, run.name), default=None) if replace else None
+    replaced_by = (
+        newer.name if newer is not None and newer.name != key.name and _is_newer(newer, open_runs, key) else ""
+    )
+    return SyncSnapshot(
+        sync=sync,
+        integration=integration,
+        checked=checked,
+        around=around,
+        jobs=jobs,
+        pods=pods,
+        ahead="" if replaced_by else ahead,
+        replaced_by=replaced_by,
+        slot=context.slots.holds(key),
+        place=_place(context, key),
+        keep_failed_job=history.newest_failed(runs) == key.name,
+        origin=_origin(context, sync, integration, around) if integration and not finished and starting else None,
+        progress=_progress(context, key, sync),
+    )
+
+
+def _progress(context: Context, key: Key, sync: SyncJob) -> Progress | None:
+    """What the pod told, once: the status keeps it from then on."""
+    attempt, told = context.progress.pop(key, (0, None))
+    return told if sync.status and attempt == sync.status.attempts else None
+
+
+def _origin(context: Context, sync: SyncJob, integration: Integration, around: Surroundings) -> Origin:
+    """Why the run is started, and what happened since the last one that it is to record."""
+    meta, now = integration.metadata, context.clock()
+    key = Key("Integration", str(meta["namespace"]), str(meta["name"]))
+    uid = str(meta["uid"])
+    seen = [activity.change("Integration", meta, integration.spec.wire(), now), *context.audit.checks(key, uid)]
+    if around.connector is not None and around.connector.metadata.get("uid"):
+        seen.append(activity.change("Connector", around.connector.metadata, None, now, uid))
+    ref = integration.spec.credentials.secret_ref if integration.spec.credentials else None
+    facts = around.secrets.get(ref.name) if ref else None
+    if ref and facts and facts.version:
+        seen.append(activity.rotation(ref.name, facts, uid, now))
+    for raw in context.cache.group("SyncJob", key.namespace, key.name):
+        try:
+            ended = activity.ended(SyncJob.model_validate(raw))
+        except ValidationError:
+            continue
+        seen += [ended] if ended else []
+    actor = activity.actor_of(sync, meta, around, facts)
+    return activity.origin(sync, actor, seen, context.settings.runs.activity_days)
+
+
+def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:
+    mine = next((run for run in open_runs if run.name == key.name), None)
+    return mine is not None and (other.created, other.name) > (mine.created, mine.name)
+
+
+async def _look_for_job(context: Context, key: Key, attempt: int, jobs: dict[int, JobFacts]) -> None:
+    """Ask for a Job as it is now."""
+    try:
+        found = slim("Job", await context.client.get(JOBS, key.namespace, names.job(key.name, attempt)))
+    except NotFoundError:
+        jobs.pop(attempt, None)
+        return
+    context.cache.put("Job", found)
+    jobs[attempt] = job_facts(found)
+
+
+def _jobs(context: Context, key: Key) -> dict[int, JobFacts]:
+    found = {}
+    for job in context.cache.group("Job", key.namespace, key.name):
+        attempt = names.attempt_of(job["metadata"]["name"], key.name)
+        if attempt is not None:
+            found[attempt] = job_facts(job)
+    return found
+
+
+def _pods(context: Context, key: Key, jobs: dict[int, JobFacts]) -> dict[int, PodFacts]:
+    by_attempt: dict[int, list[PodFacts]] = {}
+    present = [(pod, False) for pod in context.cache.group("Pod", key.namespace, key.name)]
+    departed = [(pod, True) for pod in context.cache.departed(key.namespace, key.name)]
+    for pod, gone in present + departed:
+        job = (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", "")
+        attempt = names.attempt_of(job, key.name)
+        facts = pod_facts(pod, gone)
+        if attempt is not None and not before_suspension(facts, jobs.get(attempt)):
+            by_attempt.setdefault(attempt, []).append(facts)
+    chosen = {attempt: newest(pods) for attempt, pods in by_attempt.items()}
+    return {attempt: pod for attempt, pod in chosen.items() if pod is not None}
+
+
+def runs_of(context: Context, namespace: str, integration: str) -> tuple[Run, ...]:
+    """The SyncJobs of an Integration in short."""
+    runs = []
+    for raw in context.cache.group("SyncJob", namespace, integration):
+        if raw["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            runs.append(run_of(SyncJob.model_validate(raw)))
+        except ValidationError:
+            continue  # it has its own status, and must not stop its siblings
+    return tuple(runs)
+
+
+def is_running(raw: dict[str, Any]) -> bool:
+    """Whether an attempt of a SyncJob is under way."""
+    status = raw.get("status") or {}
+    return bool(status.get("attempts")) and not status.get("completionTime") and not status.get("nextAttemptTime")
+
+
+def _place(context: Context, key: Key) -> Place | None:
+    """Where a SyncJob stands in the queue, unless its status was told a moment ago: its own write wakes it up."""
+    now, told = context.clock(), context.queue_told.get(key)
+    if told is not None and now - told < QUEUE_NEWS - timedelta(seconds=1):
+        return None
+    found = context.slots.place(key)
+    if found is not None and found.position:
+        context.queue_told[key] = now
+    return found
