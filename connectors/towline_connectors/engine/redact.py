@@ -56,10 +56,20 @@ class Redactor:
                 if len(value) >= MIN_LENGTH:
                     forms |= _forms(value)
         ordered = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        # Looked for at every place, so that those which overlap are found.
+        self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, ordered))}))") if ordered else None
 
     def text(self, text: str) -> str:
-        return self._pattern.sub(BLANK, text) if self._pattern else text
+        if self._pattern is None or not self._pattern.search(text):
+            return text
+        # What begins within another secret counts too: blanking one after the other would leave the rest of it.
+        shown, end = [], 0
+        for found in self._pattern.finditer(text):
+            begins, ends = found.span(1)
+            if begins >= end:
+                shown += [text[end:begins], BLANK]
+            end = max(end, ends)
+        return "".join([*shown, text[end:]])
 
 
 class JsonLines(logging.Formatter):

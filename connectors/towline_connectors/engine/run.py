@@ -38,6 +38,7 @@ from towline_connectors.engine.interpolate import Secrets
 from towline_connectors.engine.mapping import cursor_value
 from towline_connectors.engine.outcome import Ended, of_sink, result_of
 from towline_connectors.engine.pump import pump
+from towline_connectors.engine.redact import Redactor
 from towline_connectors.engine.source import Reading, Setup, Source
 from towline_connectors.engine.writer import StreamWriter, Tally
 from towline_connectors.sinks import base
@@ -134,6 +135,14 @@ def run(
             child.close()
 
 
+def _blanked(result: RunResult, secrets: Secrets) -> RunResult:
+    """The last filter before a result is written anywhere: no sentence of ours holds a secret, and if one did, it
+    would stand in a status for all to read."""
+    redact = Redactor(secrets.reveal_all()).text
+    streams = [one.model_copy(update={"skipped": one.skipped and redact(one.skipped)}) for one in result.streams]
+    return result.model_copy(update={"message": redact(result.message), "streams": streams})
+
+
 async def check(
     plan: Plan,
     secrets: Mapping[str, str],
@@ -151,7 +160,11 @@ async def check(
     runner.accounts = accounts
     source = runner._open(compile_plan(plan), deadline)
     try:
-        await source.check()
+        try:
+            await source.check()
+        except EngineError as error:
+            error.message = Redactor(kept.reveal_all()).text(error.message)
+            raise
         found: Lifetime | None = getattr(source, "certificate", None)
         return found
     finally:
@@ -327,7 +340,7 @@ class _Runner:
 
     def close(self, ended: Ended) -> RunResult:
         """The result, written to the destination as the run's record as well."""
-        result = result_of(self.plan, self.pod_uid, ended)
+        result = _blanked(result_of(self.plan, self.pod_uid, ended), self.secrets)
         if self.session is not None:
             try:
                 self.session.finish(result)
