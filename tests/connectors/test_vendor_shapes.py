@@ -220,6 +220,28 @@ def test_the_knowledge_base_is_read_also_where_ids_were_asked_for_by_a_form(tmp_
     assert (second["cvss2_score"], second["cvss3_score"], second["cvss_score"]) == (5.4, None, 5.4)
 
 
+def test_what_was_asked_for_in_batches_of_ids_is_read_batch_by_batch(tmp_path: Path) -> None:
+    batches = [["6", "11"], ["38739"], ["45017", "90043"]]
+    url = "https://qualysapi.qualys.com/api/2.0/fo/knowledge_base/vuln?action=list&ids="
+    found = replayed(
+        tmp_path,
+        "qualys-vmdr",
+        ["knowledge-base"],
+        *(
+            exchange(
+                "GET",
+                url + "%2C".join(batch),
+                "<KNOWLEDGE_BASE_VULN_LIST_OUTPUT><RESPONSE><VULN_LIST>"
+                + "".join(f"<VULN><QID>{qid}</QID><TITLE>t</TITLE></VULN>" for qid in batch)
+                + "</VULN_LIST></RESPONSE></KNOWLEDGE_BASE_VULN_LIST_OUTPUT>",
+            )
+            for batch in batches
+        ),
+    )
+    known = rows(found["knowledge-base"], "vulnerability")
+    assert [row["source_key"] for row in known] == [qid for batch in batches for qid in batch]
+
+
 # -- Defender
 
 

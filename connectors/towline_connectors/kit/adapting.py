@@ -9,8 +9,6 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
 from towline_connectors.engine import expressions
@@ -18,11 +16,8 @@ from towline_connectors.engine.errors import InvalidManifest
 from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import dummies
 from towline_connectors.kit.har import Entry
-from towline_connectors.kit.matching import resource
-
-_REFERENCE = re.compile(r"\$\{[^}]*\}")
-_OFFSETS = ("startAt", "offset", "start", "skip", "$skip")
-Manifest = dict[str, Any]
+from towline_connectors.kit.lenient import loosen
+from towline_connectors.kit.recorded import REFERENCE, Manifest, document, pattern
 
 
 def url_templates(spec: ConnectorSpec) -> list[str]:
@@ -53,8 +48,7 @@ def fitted(manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entr
     for stream in made.get("streams") or []:
         stream.pop("budget", None)
         if lenient:
-            _as_large_as_recorded(stream, entries)
-            _from_pieces(stream, made["streams"], entries)
+            loosen(stream, made["streams"], entries)
     return made
 
 
@@ -72,14 +66,14 @@ def _logs_in(http: Manifest, entries: Sequence[Entry]) -> bool:
     url = (http.get("auth") or {}).get("tokenURL")
     if not isinstance(url, str):
         return False
-    path = urlsplit(_REFERENCE.sub("x", url)).path
+    path = urlsplit(REFERENCE.sub("x", url)).path
     recorded = token_path(path, entries)
     answers = [entry for entry in entries if entry.method == "POST" and entry.path == recorded]
     return any(entry.status >= 400 or _token(entry.body) for entry in answers)
 
 
 def _token(body: bytes) -> bool:
-    found = _document(body)
+    found = document(body)
     return isinstance(found, dict) and isinstance(found.get("access_token"), str) and bool(found["access_token"])
 
 
@@ -129,7 +123,7 @@ def filled(template: str, config: Mapping[str, Any]) -> str:
         kind, _, name = match[0][2:-1].strip().partition(".")
         return str(config.get(name, "")) if kind == "config" else "x"
 
-    return _REFERENCE.sub(value, template)
+    return REFERENCE.sub(value, template)
 
 
 def _base(template: str, manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entry]) -> str:
@@ -151,133 +145,6 @@ def _base(template: str, manifest: Manifest, config: Mapping[str, Any], entries:
 def _filled_path(path: str, config: Mapping[str, Any]) -> str:
     found = re.sub(r"\$\{\s*config\.(\w+)\s*\}", lambda match: str(config.get(match[1], match[0])), path)
     return found.partition("?")[0].lstrip("/")
-
-
-def pattern(path: str) -> re.Pattern[str]:
-    """What a path with references can look like."""
-    return re.compile("".join("[^/]+" if n % 2 else re.escape(p) for n, p in enumerate(_split(path))))
-
-
-def _split(path: str) -> list[str]:
-    return re.split(f"({_REFERENCE.pattern})", path)
-
-
-def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
-    """Ask for as much at once as the recording did: then a short page ends where the recording ends, and an answer
-    about some ids is about those that were asked for. Time is not cut into spans."""
-    for partition in stream.get("partitions") or []:
-        for name in ("step", "smallest", "cap", "count"):
-            partition.pop(name, None)
-    stream.pop("concurrency", None)
-    recorded = _recorded(stream.get("request") or {}, entries)
-    _paged_as_recorded(stream, recorded)
-    paging = stream.get("paginate") or {}
-    size = next((found for entry in recorded if (found := _page_size(paging, entry))), None)
-    if size:
-        paging["size"] = size
-    if size and paging.get("until") == "Empty" and paging["kind"] in ("Offset", "Page") and len(recorded) == 1:
-        del paging["until"]  # its client took a short page for the last
-    if paging.get("reanchor") and _counted_on(paging, recorded):
-        del paging["reanchor"]
-    asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
-    asked += [(partition, stream.get("request")) for partition in stream.get("partitions") or []]
-    for holder, request in asked:
-        if holder and request and (holder.get("batch", 100 if "request" in holder else 1)) > 1:
-            most = max((_ids(entry) for entry in _recorded(request, entries)), default=0)
-            if most:
-                holder["batch"] = most
-
-
-def _paged_as_recorded(stream: Manifest, recorded: Sequence[Entry]) -> None:
-    """Count through the pages where the recording's client did, of an older version of the API, instead of following
-    a cursor that its answers do not have."""
-    paging = stream.get("paginate") or {}
-    known = [_parameters(entry) for entry in recorded]
-    if paging.get("kind") != "Cursor" or any(paging["param"] in each for each in known):
-        return
-    offset = next((name for name in _OFFSETS if any(name in each for each in known)), None)
-    if offset:
-        kept = {name: paging[name] for name in ("place", "limit", "size") if name in paging}
-        stream["paginate"] = {"kind": "Offset", "offset": offset, **kept}
-
-
-def _from_pieces(stream: Manifest, streams: Sequence[Manifest], entries: Sequence[Entry]) -> None:
-    """Where a stream is read by the records of another one, of which nothing was recorded: its pieces are those that
-    were asked for."""
-    partitions = stream.get("partitions") or []
-    path = str((stream.get("request") or {}).get("path", ""))
-    if len(partitions) != 1 or partitions[0]["kind"] != "Parent":
-        return
-    name = partitions[0]["name"]
-    parent = next((each for each in streams if each["name"] == partitions[0]["stream"]), {})
-    references = [reference for reference in _REFERENCE.findall(path) if "partition." in reference]
-    if references != [f"${{partition.{name}}}"] or _recorded(parent.get("request") or {}, entries):
-        return
-    before, _, after = path.partition("?")[0].partition(references[0])
-    piece = re.compile(pattern("/" + before.lstrip("/")).pattern + "([^/]+)" + pattern(after).pattern + r"\Z")
-    keys = dict.fromkeys(found[1] for entry in entries if (found := piece.search(entry.path)))
-    if keys:
-        stream["partitions"] = [{"name": name, "kind": "List", "values": list(keys)}]
-
-
-def _recorded(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
-    """The exchanges of a request of the manifest, whatever its host."""
-    if "path" not in request:
-        return []
-    path = "/" + request["path"].partition("?")[0].lstrip("/")
-    ending = re.compile(pattern(path).pattern + r"\Z")
-    found = [entry for entry in entries if ending.search(entry.path)]
-    if found or "${" in path:
-        return found
-    wanted = resource(f"/api{path}")[1:]
-    return [entry for entry in entries if resource(entry.path)[-len(wanted) :] == wanted] if wanted else []
-
-
-def _parameters(entry: Entry) -> dict[Any, Any]:
-    return {**_leaves(_document(entry.sent)), **dict(entry.form), **dict(entry.query)}
-
-
-def _page_size(paging: Manifest, entry: Entry) -> int | None:
-    parameters = _parameters(entry)
-    limit, begin, end = (parameters.get(paging.get(name) or "") for name in ("limit", "offset", "end"))
-    try:
-        if paging.get("limit"):
-            return int(limit) if limit is not None and int(limit) > 0 else None
-        return int(end) - int(begin) if begin is not None and end is not None and int(end) > int(begin) else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _counted_on(paging: Manifest, recorded: Sequence[Entry]) -> bool:
-    """Whether the recording's client counted through the pages, instead of beginning each anew at the last row: then
-    rows need not come in the order that this asks for, and the total is the one of all pages."""
-    return len(recorded) < 2 or any(
-        _parameters(entry).get(paging.get("offset")) not in (None, "0", 0) for entry in recorded
-    )
-
-
-def _ids(entry: Entry) -> int:
-    """How many things a request asks about: the longest list in it."""
-    repeated = Counter(name for name, _value in (*entry.query, *entry.form))
-    lists = [len(value) for value in _leaves(_document(entry.sent)).values() if isinstance(value, list)]
-    return max([*repeated.values(), *lists, 0]) if (repeated or lists) else 0
-
-
-def _document(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _leaves(value: Any, place: str = "") -> dict[str, Any]:
-    """Values of a body by dotted names."""
-    if not isinstance(value, dict):
-        return {place: value} if place else {}
-    found: dict[str, Any] = {}
-    for key, member in value.items():
-        found |= _leaves(member, f"{place}.{key}" if place else str(key))
-    return found
 
 
 def needed(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from towline_connectors.kit import adapting, dummies
 from towline_connectors.kit.clock import SkippingLoop
 from towline_connectors.kit.collect import Collector
 from towline_connectors.kit.har import began
+from towline_connectors.kit.recorded import Manifest, pattern
 from towline_connectors.kit.replay import Recording, Replay, replaying
 
 SHOWN = 3  # requests that a message names
@@ -118,9 +119,9 @@ def _host(url: str) -> str | None:
         return None
 
 
-def _patterns(part: adapting.Manifest) -> list[re.Pattern[str]]:
+def _patterns(part: Manifest) -> list[re.Pattern[str]]:
     """What the paths of all requests in a part of a manifest look like."""
-    return [adapting.pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(part)]
+    return [pattern("/" + path.partition("?")[0].lstrip("/")) for path in adapting.paths(part)]
 
 
 def _short(request: str) -> str:
@@ -128,7 +129,7 @@ def _short(request: str) -> str:
     return request if len(request) <= 120 else f"{request.partition('?')[0]}?…"
 
 
-def _aliases(manifest: adapting.Manifest, config: Mapping[str, Any], recording: Recording) -> dict[str, str]:
+def _aliases(manifest: Manifest, config: Mapping[str, Any], recording: Recording) -> dict[str, str]:
     """The token's address in the recording, which is often that of another tenant."""
     url = (manifest.get("http", {}).get("auth") or {}).get("tokenURL")
     if not isinstance(url, str):
@@ -140,7 +141,7 @@ def _aliases(manifest: adapting.Manifest, config: Mapping[str, Any], recording: 
 
 def _plan(
     name: str,
-    manifest: adapting.Manifest,
+    manifest: Manifest,
     stream: str,
     number: int,
     config: Mapping[str, Any],

@@ -13,7 +13,8 @@ import orjson
 from towline.api.connector import ConnectorSpec
 from towline_connectors.engine import expressions
 from towline_connectors.engine.values import Mismatch
-from towline_connectors.kit.adapting import paths, pattern
+from towline_connectors.kit.adapting import paths
+from towline_connectors.kit.recorded import pattern
 
 ODD: dict[str, Any] = {"towline-conformance": "no record of this system has this member alone"}
 
