@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from towline.api.forms import FORMS
-from towline.api.kinds import KINDS
 from towline.api.schema import FREE, INT_OR_STRING, Schema, structural
 
 _SHOWN = 60
@@ -57,6 +56,9 @@ def shown(value: object) -> str:
 
 @cache
 def _schema(title: str) -> Schema:
+    # Imported when there is an error to explain: a sync's pod needs the models of one kind only, and starts fast.
+    from towline.api.kinds import KINDS
+
     for kind in KINDS:
         if kind.name == title:
             schema = structural(kind.model, forms_as_rules=False)
