@@ -43,7 +43,7 @@ def previous(towline: Towline, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def unhurried(node_cluster: Running, towline: Towline, systems_namespace: str) -> str:
     """Host of a ServiceNow whose answers take long enough for a whole upgrade beside one sync."""
-    options = {"incidents": 20000, "computers": 3000, "servers": 1000, "users": 3000, "groups": 100, "latency_ms": 1500}
+    options = {"incidents": 12000, "computers": 3000, "servers": 1000, "users": 3000, "groups": 100, "latency_ms": 1000}
     host = systems.simulator(towline.target, systems_namespace, "servicenow", node_cluster.image, options, "unhurried")
     systems.wait_for(towline.target, systems_namespace, "unhurried")
     return host
@@ -200,7 +200,7 @@ def complete(reader: Reader, names: tuple[str, ...]) -> dict[str, Any]:
     """The rows of these Integrations, each with all that the system has, and nothing of it twice or deleted."""
     found = {name: rows(reader, name) for name in names}
     for each in found.values():
-        assert (len(each["incident"]), len(each["user"]), len(each["asset"])) == (20000, 3000, 4000)
+        assert (len(each["incident"]), len(each["user"]), len(each["asset"])) == (12000, 3000, 4000)
         assert all(alive for entity in each.values() for _key, _hash, alive in entity)
     return found
 
