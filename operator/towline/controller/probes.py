@@ -76,7 +76,7 @@ class _Watched:
     version: tuple[object, ...]
     track: Track
     held: bool = False
-    """A sync was refused: the next one tries the credentials, and a probe beside it would only bring a lock nearer."""
+    """A sync was refused with these credentials: another try would only bring a lock nearer."""
     resting: tuple[object, ...] = ()
     """The version whose credentials were rejected: it is not tried again."""
 
@@ -131,7 +131,8 @@ class Prober:
         meta = raw["metadata"]
         version = (meta["uid"], meta.get("generation"), view.credentials_version, id(view.connector))
         known = self._watched.get(key)
-        held = _rejected(raw)
+        refused = _refused(raw)
+        held = bool(refused) and refused == view.credentials_version
         if known is not None and known.version == version:
             if known.held and not held:
                 self._queue.add_at(key, health.next_probe(known.track, known.every, known.offset, self._clock()))
@@ -150,6 +151,7 @@ class Prober:
         first = now if before is None and not same else health.next_probe(track, every, offset, now)
         # New credentials or settings are tried soon: an error in them is told before the next sync is due.
         soon = same and known is not None and known.version[1:] != version[1:]
+        soon |= bool(refused) and not held  # a sync waits for what this probe finds
         self._queue.add_at(key, now + timedelta(seconds=1) if soon else first)
 
     def forget(self, key: Key) -> None:
@@ -197,8 +199,9 @@ class Prober:
             return self._clock() if key in self._watched else None
         before, after = found.track, health.observe(found.track, probed)
         rejected = probed.reason is Reason.CREDENTIALS_REJECTED
-        after = found.track = replace(after, refused=found.view.credentials_version if rejected else "")
-        if (before.state, before.rejected, before.expiries) != (after.state, after.rejected, after.expiries):
+        version = found.view.credentials_version
+        after = found.track = replace(after, tested=version, refused=version if rejected else "")
+        if _news(before) != _news(after):
             self._changed(key)
         if rejected:
             found.resting = found.version
@@ -230,11 +233,17 @@ def _can_be_probed(spec: ConnectorSpec) -> bool:
     return spec.ldap is not None or (spec.health is not None and spec.http is not None)
 
 
-def _rejected(raw: dict[str, Any]) -> bool:
-    """Whether an Integration stands still because a sync was refused."""
-    conditions = previous_conditions(raw)
-    stalled = find(conditions, ConditionType.STALLED)
-    return stalled is not None and stalled.reason == Reason.CREDENTIALS_REJECTED
+def _news(track: Track) -> tuple[object, ...]:
+    """What an Integration has to be looked at again for."""
+    return track.state, track.rejected, track.expiries, track.tested
+
+
+def _refused(raw: dict[str, Any]) -> str:
+    """The version of the credentials that a sync was refused with, where the Integration stands still for that."""
+    stalled = find(previous_conditions(raw), ConditionType.STALLED)
+    if stalled is None or stalled.reason != Reason.CREDENTIALS_REJECTED:
+        return ""
+    return str(((raw.get("status") or {}).get("credentials") or {}).get("observedVersion") or "")
 
 
 def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:

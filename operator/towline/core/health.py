@@ -70,6 +70,8 @@ class Track:
     """Why the credentials were refused; empty while they are accepted or unknown."""
     refused: str = ""
     """The version of the Secret that the newest probe was refused with."""
+    tested: str = ""
+    """The version of the Secret that the newest probe had, whatever came of it."""
     expiries: tuple[Expiry, ...] = ()
 
     @property

@@ -102,6 +102,8 @@ class Planner:
             token = f"{meta.get('uid')}/{meta.get('generation')}/{self.s.around.connector_uid}"
             token += f"/{self.s.around.connector_generation}"
             return self._sync(names.spec_change(self.name, token), "SpecChange", "the spec or the Connector changed")
+        if self.s.health is not None and self.s.health.tested != self.view.credentials_version:
+            return None  # a probe comes first: where it is refused, no run has to be
         name = names.credentials_rotated(self.name, self.view.credentials_version)
         return self._sync(name, "CredentialsRotated", "the Secret changed")
 

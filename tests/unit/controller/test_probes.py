@@ -49,10 +49,12 @@ class Hand:
         """One turn of the prober's queue."""
         return await self.prober._work(key)
 
-    def consider(self, key: Key = KEY, version: str = "s-1/1", stalled: str = "", **spec: Any) -> None:
-        condition = {"type": "Stalled", "status": "True", "reason": stalled, "message": ""}
-        condition["lastTransitionTime"] = text(NOW)
-        subject = integration({"conditions": [condition]} if stalled else None, **spec)
+    def consider(self, key: Key = KEY, version: str = "s-1/1", refused: str = "", **spec: Any) -> None:
+        """`refused`: the version of the credentials that a sync was refused with."""
+        stalled = {"type": "Stalled", "status": "True", "reason": "CredentialsRejected", "message": ""}
+        stalled["lastTransitionTime"] = text(NOW)
+        status = {"conditions": [stalled], "credentials": {"observedVersion": refused}} if refused else None
+        subject = integration(status, **spec)
         raw = subject.model_dump(mode="json", by_alias=True, exclude_none=True)
         raw["metadata"] |= {"uid": f"uid-{key.name}", "name": key.name}
         self.prober.consider(key, raw, subject, checked(version))
@@ -96,17 +98,20 @@ async def test_a_probe_gets_the_credentials_by_name_and_only_a_change_of_state_i
         assert track.state is State.HEALTHY
 
 
-async def test_after_a_sync_was_refused_only_the_next_sync_tries_the_credentials() -> None:
+async def test_credentials_that_a_sync_was_refused_with_are_not_probed_and_new_ones_are() -> None:
     async with hand() as made:
-        made.consider()
-        await made.turn()
-        for version in ("s-1/1", "s-1/2"):
-            made.consider(version=version, stalled="CredentialsRejected")
-            assert await made.turn() is None
-        assert len(made.targets) == 1
-        made.consider(version="s-1/2")  # the sync was accepted
+        made.consider(refused="s-1/1")  # as after a restart
+        assert await made.turn() is None
+        made.consider(version="s-1/2", refused="s-1/1")
         assert await made.turn() is not None
-        assert len(made.targets) == 2
+        assert len(made.targets) == 1
+        track = made.prober.track(KEY)
+        assert track is not None
+        assert track.tested == "s-1/2"
+        made.consider(version="s-1/2", refused="s-1/2")
+        assert await made.turn() is None
+        made.consider(version="s-1/2")  # somebody asked for a sync, and it was accepted
+        assert await made.turn() is not None
 
 
 async def test_rejected_credentials_are_tried_once_and_again_when_they_change() -> None:

@@ -209,14 +209,17 @@ def test_a_new_version_of_the_secret_is_tried_once_at_once() -> None:
     assert len(made.created) == 2
 
 
-def test_new_credentials_that_a_probe_was_refused_with_start_no_run_that_would_be_refused_as_well() -> None:
+def test_where_there_is_a_probe_new_credentials_pass_it_before_a_sync_tries_them() -> None:
     made = rejected()
     made.secret = replace(made.secret, version="s-1/2")
-    made.health = Track(refused="s-1/2")
+    made.health = Track(tested="s-1/1", refused="s-1/1")
+    made.settle()
+    assert len(made.created) == 1
+    made.health = Track(tested="s-1/2", refused="s-1/2")
     made.settle()
     assert len(made.created) == 1
     assert made.ready() == ("False", "CredentialsRejected")
-    made.secret = replace(made.secret, version="s-1/3")
+    made.health = Track(tested="s-1/2")
     made.settle()
     assert len(made.created) == 2
 
