@@ -24,13 +24,13 @@ import aiohttp
 from aiohttp import web
 from kubernetes import client, config
 from tests.chaos.stage import CONNECTOR, Victim
-from tests.cluster import lifecycle, processes
+from tests.cluster import fixtures, lifecycle, processes
 from tests.cluster.kubectl import kubectl
 
 from towline.core.schedule import stable_offset
 
 ROOT = Path(__file__).parents[2]
-_NAME = "towline-bench-scale"
+_NAME = f"{fixtures.PREFIX}-bench-{os.getpid()}"
 _GROUP = "/apis/towline.dev/v1alpha1"
 
 

@@ -85,7 +85,7 @@ def test_a_silent_node_loses_its_syncs_and_comes_back(
         pytest.skip("the node's kubelet is not on this machine")
     os.kill(kubelet, signal.SIGSTOP)
     try:
-        # 50 s until the node counts as lost, 30 s of tolerance, 20 s for the pod to go, and some seconds of looking.
+        # 50 s until the node counts as lost, 30 s of tolerance, 15 s for the pod to go, and some seconds of looking.
         until(lambda: towline.runs(namespace, "silent")[0]["status"].get("attempts") == 2, 150)
     finally:
         os.kill(kubelet, signal.SIGCONT)

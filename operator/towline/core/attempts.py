@@ -19,7 +19,7 @@ MAX_UNCOUNTED_DISRUPTIONS = 20
 _NEWS_SECONDS = 10  # how long the pod's last words may lag behind the Job's condition
 _NO_POD_SECONDS = 60
 _LOST_NODE = "DeletionByTaintManager"
-_LOST_NODE_SECONDS = 20
+_LOST_NODE_SECONDS = 15
 """Kubernetes deletes the pods of a node that was silent for 80 s; what still runs there may not write any more."""
 _PULL = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"}
 _PULL_NEVER = {"InvalidImageName", "ErrImageNeverPull"}

@@ -193,7 +193,7 @@ def test_interruptions_from_outside_do_not_count(the_job: JobFacts, the_pod: Pod
 
 
 @pytest.mark.parametrize(
-    ("disruption", "patience"), [("DeletionByTaintManager", 20), ("EvictionByEvictionAPI", 90), ("", 90)]
+    ("disruption", "patience"), [("DeletionByTaintManager", 15), ("EvictionByEvictionAPI", 90), ("", 90)]
 )
 def test_a_pod_that_does_not_go_is_given_up_sooner_when_its_node_is_silent(disruption: str, patience: int) -> None:
     asked = NOW - timedelta(seconds=patience)
