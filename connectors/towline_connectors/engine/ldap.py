@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import ldap3
-from ldap3.core.exceptions import LDAPException, LDAPInvalidFilterError
+from ldap3.core.exceptions import LDAPCommunicationError, LDAPException, LDAPInvalidFilterError
+from pyasn1.error import PyAsn1Error
 
 from towline.api.base import seconds
 from towline.api.directory import Directory, Search
@@ -34,6 +36,7 @@ from towline_connectors.engine.errors import (
 )
 from towline_connectors.engine.ldap_errors import cause, failure
 from towline_connectors.engine.ldap_values import Wanted
+from towline_connectors.engine.retry import Patience, Policy
 from towline_connectors.engine.source import Origin, Page, Reading, Setup
 
 T = TypeVar("T")
@@ -41,6 +44,7 @@ PAGED_RESULTS: Final = "1.2.840.113556.1.4.319"  # RFC 2696
 SHOW_DELETED: Final = "1.2.840.113556.1.4.417"  # MS-ADTS 3.1.1.3.4.1.14
 HIDDEN: Final = (32, 50)  # noSuchObject, insufficientAccessRights: how deleted entries are hidden from an account
 CONNECT_TIMEOUT: Final = 15.0  # seconds
+RETRY: Final = Policy(attempts=4, max_elapsed=120.0, initial=1.0, cap=30.0, jitter=True)
 MAX_RANGE_ROUNDS: Final = 10_000  # a server that never ends a range must not hold us for ever
 ROOT_ATTRIBUTES: Final = ("defaultNamingContext", "namingContexts", "dsServiceName")
 
@@ -88,7 +92,7 @@ class LdapSource:
         cursor = stream.sync.cursor or ""
         if not cursor.startswith("root:"):
             return Origin()
-        return await self._run(lambda: self._origin(cursor.removeprefix("root:")))
+        return await self._patiently(lambda: self._origin(cursor.removeprefix("root:")))
 
     async def read(self, reading: Reading) -> AsyncIterator[Page]:
         search = reading.stream.search
@@ -98,16 +102,30 @@ class LdapSource:
         query = _Query(
             self._base(search), search.scope.upper(), reading.text(search.filter), want, bool(search.deleted)
         )
-        cookie: bytes | None = None
-        pending = self._submit(lambda: self._first_page(query))
+        pending = asyncio.ensure_future(self._patiently(lambda: self._first_page(query)))
+        try:
+            while True:
+                page, cookie = await pending
+                if cookie:
+                    following = partial(self._page, query, cookie)
+                    pending = asyncio.ensure_future(self._patiently(following, begun=True))
+                yield page
+                if not cookie:
+                    return
+        finally:
+            pending.cancel()
+
+    async def _patiently(self, work: Callable[[], T], *, begun: bool = False) -> T:
+        """Try again where the directory is busy or cannot be reached; with `begun` only while the connection lasts,
+        since the place between two pages is lost with it."""
+        patience = Patience(RETRY, self._setup.deadline, self._setup.progress)
         while True:
-            page, cookie = await pending
-            if cookie:
-                again = cookie
-                pending = self._submit(lambda again=again: self._page(query, again))  # type: ignore[misc]
-            yield page
-            if not cookie:
-                return
+            try:
+                return await self._run(work)
+            except Unreachable as error:
+                if begun and (self._connection is None or self._connection.closed):
+                    raise
+                await patience.wait(error)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -167,7 +185,8 @@ class LdapSource:
             # A directory takes a bind without password for an anonymous one and calls it a success (RFC 4513, 5.1.2).
             raise KeyMissing("The user name or the password of the directory is empty: fill both in the Secret.")
         connection = self._open(username, password)
-        connection.bind()
+        with _understood():
+            connection.bind()
         self._expect(connection, "the log-in")
         self._connection = connection
         self._root = self._read_root(connection)
@@ -236,7 +255,7 @@ class LdapSource:
     def _read_root(self, connection: ldap3.Connection, *more: str) -> dict[str, list[Any]]:
         attributes = [*ROOT_ATTRIBUTES, *more]
         want = ldap_values.wanted(attributes, None)
-        connection.search("", "(objectClass=*)", search_scope=ldap3.BASE, attributes=list(want.request))
+        _search(connection, "", "(objectClass=*)", search_scope=ldap3.BASE, attributes=list(want.request))
         self._expect(connection, "its root entry")
         for entry in connection.response or ():
             if entry["type"] == "searchResEntry":
@@ -246,7 +265,7 @@ class LdapSource:
     def _check(self) -> None:
         connection = self._connected()
         base = self._default_base()
-        connection.search(base, "(objectClass=*)", search_scope=ldap3.BASE, attributes=["1.1"])
+        _search(connection, base, "(objectClass=*)", search_scope=ldap3.BASE, attributes=["1.1"])
         self._expect(connection, f"base {base}")
 
     def _origin(self, attribute: str) -> Origin:
@@ -266,7 +285,7 @@ class LdapSource:
         if not service:
             return None
         want = ldap_values.wanted(["invocationId"], None)
-        connection.search(service, "(objectClass=*)", search_scope=ldap3.BASE, attributes=["invocationId"])
+        _search(connection, service, "(objectClass=*)", search_scope=ldap3.BASE, attributes=["invocationId"])
         found = [e for e in connection.response or () if e["type"] == "searchResEntry"]
         values = ldap_values.collect("", found[0]["raw_attributes"], want)[0] if found else {}
         identity = values.get("invocationId", [b""])[0]
@@ -299,7 +318,8 @@ class LdapSource:
         base = query.base or self._default_base()
         if base.endswith(","):
             base += self._default_base()
-        connection.search(
+        _search(
+            connection,
             base,
             query.filter,
             search_scope=query.scope,
@@ -335,7 +355,7 @@ class LdapSource:
         position: int | None = start
         for _ in range(MAX_RANGE_ROUNDS):
             part = f"{attribute};range={position}-*"
-            connection.search(dn, "(objectClass=*)", search_scope=ldap3.BASE, attributes=[part])
+            _search(connection, dn, "(objectClass=*)", search_scope=ldap3.BASE, attributes=[part])
             self._expect(connection, f"more values of {attribute}")
             entries = [e for e in connection.response or () if e["type"] == "searchResEntry"]
             if not entries:  # deleted meanwhile; the next run sees it
@@ -355,6 +375,22 @@ class LdapSource:
             return
         description = str(connection.result.get("description", code))
         raise failure(self._name, code, description, str(connection.result.get("message") or ""), what)
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """What is no LDAP, as of a proxy that answers in HTML, makes ldap3 fail in many ways: one error for them all."""
+    try:
+        yield
+    except LDAPException:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, PyAsn1Error) as error:
+        raise LDAPCommunicationError("the answer is no LDAP") from error
+
+
+def _search(connection: ldap3.Connection, *arguments: Any, **named: Any) -> None:
+    with _understood():
+        connection.search(*arguments, **named)
 
 
 class _Query:

@@ -39,6 +39,8 @@ def failure(name: str, code: int, description: str, message: str, what: str) -> 
     if code == 32:
         base = what.removeprefix("the search below ")
         return ConfigInvalid(f"{name} has no {base}, or hides it from this account: correct config.base.")
+    if code == 34 and what == "the log-in":
+        return CredentialsRejected(f"{name} cannot read the name to log in with: correct it in the Secret.")
     if code == 34:
         return ConfigInvalid(f"{name} cannot read a distinguished name in {what}: correct config.base or the user.")
     if code == 10:
@@ -54,6 +56,8 @@ def failure(name: str, code: int, description: str, message: str, what: str) -> 
         return ConfigInvalid(f"{name} does not understand the filter of {what}: see the filters in config.")
     if code == 53 and what == "the log-in":
         return CredentialsRejected(f"{name} is unwilling to log this account in ({description}).")
+    if code in (51, 52):
+        return Unreachable(f"{name} is too busy for {what} ({description}).")
     return Unreachable(f"{name} could not do {what} ({description}).")
 
 
@@ -73,6 +77,7 @@ def cause(error: Exception) -> str:
         ("unreachable", "network unreachable"),
         ("reset", "connection reset"),
         ("terminated by server", "closed by the server"),
+        ("no ldap", "it did not answer in LDAP"),
     ):
         if sign in text:
             return word

@@ -29,7 +29,8 @@ Made by `make conformance`. A connector's own page is `README.md` in its folder;
 SUITE = """\
 ## Conformance
 
-Each connector runs against its simulator with faults in front of it (`towline connector test NAME`). ✔ passes, – does \
+Each connector runs against its simulator, directories against a real slapd, with faults in front of it \
+(`towline connector test NAME`). ✔ passes, – does \
 not apply. `make conformance` runs the suite for all and writes this table; `make test` runs it too and fails where \
 the outcome is another one.
 """
@@ -64,12 +65,9 @@ def render(verdicts: Mapping[str, Mapping[str, str]]) -> str:
         for name in connectors
         if name in verdicts
     ]
-    others = [name for name, spec in connectors.items() if name not in verdicts and spec.ldap is not None]
     parts = [HEAD, table(["connector", "product", "category", "stage", "streams"], rows), "", SUITE]
     parts.append(table(["connector", *map(str, range(1, len(cases) + 1))], marks))
     parts += ["", "\n".join(f"{number}. {case}" for number, case in enumerate(cases, 1))]
-    if others:
-        parts += ["", f"{', '.join(others)}: directories, tested against a real slapd (`tests/connectors/`)."]
     return "\n".join(parts) + "\n"
 
 

@@ -36,7 +36,7 @@ def load(found: Found, connector: Connector) -> Simulated:
     if connector.spec.ldap is not None:
         raise CliError(
             f"{connector.spec.title} is a directory: the suite puts its faults in front of HTTP.",
-            "Directories are tested against a real slapd: tests/connectors/test_ldap_directory.py shows how.",
+            "The bundled directories are tested against a slapd: kit/conformance/directory.py shows how.",
         )
     module = _module(found)
     options = module.Options

@@ -25,7 +25,7 @@ _CELLS = {"pass": "pass", "fail": "FAIL", "not applicable": "-"}
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="All bundled connectors that have a simulator.")
+@click.option("--all", "everything", is_flag=True, help="All bundled connectors; directories where slapd is installed.")
 @click.option("--case", "only", multiple=True, metavar="CASE", help="Only this case. Repeatable.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connectors at once.")
 @click.option("--write", metavar="FILE", help="Write the verdicts of several connectors there, as JSON.")
@@ -35,10 +35,10 @@ def test(
 ) -> None:
     """Run connectors against their simulators with the faults that vendors, networks and nodes have.
 
-    NAME is a bundled connector, or the path of a folder with connector.yaml and simulator.py. Waiting costs no time:
-    clocks are moved on. Fails when a case fails.
+    NAME is a bundled connector, or the path of a folder with connector.yaml and simulator.py. Directories are tested
+    against a slapd. Waiting costs no time: clocks are moved on. Fails when a case fails.
     """
-    from towline_connectors.kit.conformance import suite
+    from towline_connectors.kit.conformance import directory, suite
 
     for case in only:
         if case not in suite.names():
@@ -59,8 +59,10 @@ def test(
             _table(results)
         if write is not None:
             verdicts = {name: {each["case"]: each["verdict"] for each in result} for name, result in results.items()}
-            if not everything and Path(write).is_file():
-                verdicts = dict(sorted({**json.loads(Path(write).read_text("utf-8")), **verdicts}.items()))
+            before = json.loads(Path(write).read_text("utf-8")) if Path(write).is_file() else {}
+            if everything:  # directories keep theirs where there is no slapd
+                before = {name: before[name] for name in directory.directories() if name in before}
+            verdicts = dict(sorted({**before, **verdicts}.items()))
             Path(write).write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         failed = sum(each["verdict"] == "fail" for result in results.values() for each in result)
     if failed:
@@ -70,8 +72,9 @@ def test(
 
 def _all() -> list[str]:
     from towline_connectors.catalogue import simulated
+    from towline_connectors.kit.conformance import directory
 
-    return simulated()
+    return sorted([*simulated(), *(directory.directories() if directory.available() else [])])
 
 
 def _one(name: str, only: Sequence[str], *, quiet: bool) -> list[Outcome]:
@@ -82,7 +85,8 @@ def _one(name: str, only: Sequence[str], *, quiet: bool) -> list[Outcome]:
 
     found = find(name)
     connector = found.connector()
-    simulated = load(found, connector)
+    is_directory = connector.spec.ldap is not None and found.bundled
+    simulated = None if is_directory else load(found, connector)
     silence()
 
     def tell(outcome: Outcome) -> None:
@@ -92,15 +96,22 @@ def _one(name: str, only: Sequence[str], *, quiet: bool) -> list[Outcome]:
             say(_MARKS[outcome.verdict], f"{outcome.case}{kind}{why}")
 
     begun = time.monotonic()
-    outcomes = suite.run(
-        found.name,
-        connector.spec,
-        simulated.application,
-        simulated.config,
-        simulated.secrets,
-        only=only,
-        tell=tell,
-    )
+    if simulated is None:
+        from towline_connectors.kit.conformance import directory
+
+        if not directory.available():
+            raise CliError(f"{connector.spec.title} is tested against slapd.", "Install it: apt install slapd")
+        outcomes = directory.run(found.name, connector.spec, only=only, tell=tell)
+    else:
+        outcomes = suite.run(
+            found.name,
+            connector.spec,
+            simulated.application,
+            simulated.config,
+            simulated.secrets,
+            only=only,
+            tell=tell,
+        )
     if not quiet and all(outcome.verdict != "fail" for outcome in outcomes):
         passed = sum(outcome.verdict == "pass" for outcome in outcomes)
         say("✔", f"{found.name} passes all {passed} cases that apply, in {time.monotonic() - begun:.0f} s.")

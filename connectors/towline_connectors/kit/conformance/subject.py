@@ -67,6 +67,7 @@ class Subject:
     folder: Path
     outputs: list[str] = field(default_factory=list)
     databases: list[Path] = field(default_factory=list)
+    ca: str | None = None  # file with the certificate authority of the system
     port: int = 0  # the same for all cases: some rows hold the system's address
 
     @contextmanager
@@ -110,6 +111,7 @@ class Subject:
                 values,
                 sink,
                 pod_uid=f"pod-{attempt}",
+                ca_bundle=self.ca,
                 loop=loop,
                 progress=lambda progress: self.outputs.append(progress.note) if progress.note else None,
             )

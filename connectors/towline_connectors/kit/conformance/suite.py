@@ -48,7 +48,16 @@ def run(
 ) -> list[Outcome]:
     """All cases, or those in `only`. Call it in a process with one thread: it forks."""
     folder = Path(tempfile.mkdtemp(prefix="towline-conformance-"))
-    subject = Subject(name, spec, application, config, secrets, folder)
+    try:
+        return run_subject(Subject(name, spec, application, config, secrets, folder), only=only, tell=tell)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_subject(
+    subject: Subject, *, only: Sequence[str] = (), tell: Callable[[Outcome], None] = lambda _outcome: None
+) -> list[Outcome]:
+    """The same for a subject that is served in its own way."""
     outcomes: list[Outcome] = []
 
     def judge(case: str, work: Callable[[], Any]) -> Any:
@@ -65,11 +74,8 @@ def run(
         tell(outcomes[-1])
         return value
 
-    try:
-        base = judge(UNDISTURBED, lambda: cases.baseline(subject))
-        for case, work in CASES.items() if base is not None else ():
-            if not only or case in only:
-                judge(case, lambda work=work: work(subject, base))  # type: ignore[misc]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    base = judge(UNDISTURBED, lambda: cases.baseline(subject))
+    for case, work in CASES.items() if base is not None else ():
+        if not only or case in only:
+            judge(case, lambda work=work: work(subject, base))  # type: ignore[misc]
     return outcomes
