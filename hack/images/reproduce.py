@@ -35,11 +35,12 @@ def main() -> int:
     found: list[list[str]] = []
     try:
         bases = {argument: buildah.ensure_base(packages) for argument, packages in TOWLINE.bases.items()}
+        values = bases | identity(TOWLINE)
         with tempfile.TemporaryDirectory(prefix="towline-reproduce-") as scratch, snapshot(TOWLINE) as taken:
             for number in (1, 2):
                 archive, reference = Path(scratch) / f"{number}.tar", f"localhost/towline:reproduced-{number}"
                 with step(f"building the image, {number} of 2"):
-                    buildah.build(taken.folder, bases | identity(TOWLINE), reference, archive, anew=True)
+                    buildah.build(taken.folder, values, reference, archive, anew=True)
                 found.append(layers(archive))
                 buildah.forget(reference)
     except ClusterError as error:
