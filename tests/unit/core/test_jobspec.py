@@ -1,13 +1,14 @@
 """The Job of an attempt: hardened, without a token, without a secret."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.core.build import NOW, SETTINGS, connector, integration, secret, sync, view
 
 from towline.api.integration import Integration
-from towline.contract import PLAN_ANNOTATION, Plan
+from towline.contract import PLAN_ANNOTATION, Egress, Plan
 from towline.core import names
 from towline.core.facts import RunSettings
 from towline.core.jobspec import build_claim, build_job, image_of
@@ -88,6 +89,12 @@ def test_the_plan_holds_everything_but_secrets() -> None:
 def test_a_sync_of_some_streams_plans_only_these() -> None:
     plan = build_plan(sync(streams=["alerts"]), 1, integration(), view(), SETTINGS)
     assert [stream.name for stream in plan.streams] == ["alerts"]
+
+
+def test_networks_that_the_administrator_opens_reach_the_plan_and_no_author_does() -> None:
+    opened = replace(SETTINGS, egress=Egress(allow=["10.0.0.0/8"], deny=["10.96.0.0/12"]))
+    assert build_plan(sync(), 1, integration(), view(), opened).egress == opened.egress
+    assert "egress" not in json.dumps(Integration.model_json_schema())
 
 
 def test_settings_of_a_stream_reach_the_plan() -> None:

@@ -20,6 +20,7 @@ from towline_connectors.engine import connecting
 from towline_connectors.engine.addresses import EntryError, gate, read
 from towline_connectors.engine.errors import AddressNotAllowed, ConfigInvalid, EngineError, Unreachable
 from towline_connectors.engine.http import Client, HttpRequest
+from towline_connectors.engine.probe import probe
 from towline_connectors.engine.run import run
 
 STRICT = Egress()
@@ -321,3 +322,14 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(network: Netwo
     with pytest.raises(EngineError, match="refuses the connection"):
         await client.send(HttpRequest("GET", f"http://none.example.com:{port}/", shown="/"))
     await client.close()
+
+
+async def test_a_probe_goes_nowhere_either(network: Network, vendor: Vendor) -> None:
+    vendor.json("/ok", {})
+    manifest = spec(vendor.url, [users()])
+    failure = (await probe(plan(manifest, mode="Check", egress=STRICT), SECRETS, 5)).failure
+    assert failure is not None
+    assert failure.reason is Reason.ADDRESS_NOT_ALLOWED
+    assert network.connected == []
+    found = plan(manifest, mode="Check", egress=Egress(allow=["127.0.0.0/8"]))
+    assert (await probe(found, SECRETS, 5)).failure is None
