@@ -100,3 +100,15 @@ def test_a_reading_that_is_left_early_leaves_nothing_open(tmp_path: Path, caplog
             )
     assert answers["groups"].unanswered
     assert not caplog.records
+
+
+def test_a_user_that_is_gone_costs_the_factors_of_the_others_nothing(tmp_path: Path) -> None:
+    users = "https://acme.okta.com/api/v1/users"
+    factor = {"id": "f1", "factorType": "push", "provider": "OKTA", "status": "ACTIVE"}
+    answers = whole(
+        tmp_path,
+        "okta",
+        exchange("GET", f"{users}/gone/factors", {"errorCode": "E0000007"}, status=404),
+        exchange("GET", f"{users}/there/factors", [factor]),
+    )
+    assert [row["source_key"] for row in rows(answers["factors"], "auth_factor")] == ["there|f1"]

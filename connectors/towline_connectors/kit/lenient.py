@@ -77,7 +77,8 @@ def _from_pieces(stream: Manifest, streams: Sequence[Manifest], entries: Sequenc
     piece = re.compile(pattern("/" + before.lstrip("/")).pattern + "([^/]+)" + pattern(after).pattern + r"\Z")
     keys = dict.fromkeys(found[1] for entry in entries if (found := piece.search(entry.path)))
     if keys:
-        stream["partitions"] = [{"name": name, "kind": "List", "values": list(keys)}]
+        kept = {"optional": True} if partitions[0].get("optional") else {}  # a piece may be gone, as before
+        stream["partitions"] = [{"name": name, "kind": "List", "values": list(keys), **kept}]
 
 
 def _page_size(paging: Manifest, entry: Entry) -> int | None:
