@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from towline.contract import Egress
@@ -92,9 +93,7 @@ class Gate:
     and private addresses."""
 
     def __init__(self, entries: Iterable[Entry], *, strict: bool) -> None:
-        public = Entry(IPv6Network("2000::/3"), ours=True)
-        built_in = [Entry(ip_network(network), None, what, ours=True) for network, what in _BUILT_IN.items()]
-        self._entries = sorted([*built_in, public, *entries], key=lambda entry: entry.weight, reverse=True)
+        self._entries = sorted([*_built_in(), *entries], key=lambda entry: entry.weight, reverse=True)
         self._strict = strict
 
     def check(self, host: str, addresses: Sequence[str], port: int) -> None:
@@ -134,6 +133,12 @@ def _inner(address: Address) -> IPv4Address | None:
 
 def _example(text: str, port: int) -> str:
     return f"[{text}/128]:{port}" if ":" in text else f"{text}/32:{port}"
+
+
+@cache
+def _built_in() -> tuple[Entry, ...]:
+    public = Entry(IPv6Network("2000::/3"), ours=True)
+    return (*(Entry(ip_network(network), None, what, ours=True) for network, what in _BUILT_IN.items()), public)
 
 
 def gate(egress: Egress | None) -> Gate:
