@@ -576,3 +576,32 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
     assert len(live(database)) == 3000
     left[0] = 9
     assert read(vendor, database, stream, uid="sync-2").reason is Reason.UNREACHABLE
+
+
+@pytest.mark.parametrize("reanchor", [True, False])
+def test_rows_that_move_while_they_are_read_are_met_by_reanchoring(
+    vendor: Vendor, database: Path, reanchor: bool
+) -> None:
+    table = [{**one, "updated": f"2026-01-01T00:00:{n:02}Z"} for n, one in enumerate(people(40))]
+
+    @vendor.on("GET", "/users")
+    async def handler(request: web.Request) -> web.Response:
+        found = sorted(
+            (one for one in table if one["updated"] >= request.query["since"]), key=lambda one: one["updated"]
+        )
+        at = int(request.query["offset"])
+        answer = web.json_response({"items": found[at : at + 10]})
+        if len(vendor.seen) == 1:  # the first ten change, so that all others move up
+            for n, one in enumerate(found[:10]):
+                one["updated"] = f"2026-01-02T00:00:{n:02}Z"
+        return answer
+
+    stream = users(
+        request={"path": "/users", "query": {"since": "${window.start}"}},
+        paginate={"kind": "Offset", "offset": "offset", "limit": "limit", "size": 10, "reanchor": reanchor},
+        sync={"mode": "Incremental", "cursor": "=updated", "order": "Ascending"},
+    )
+    result = read(vendor, database, stream)
+    assert result.reason is Reason.COMPLETED, result.message
+    missed = set(keys(40)) - set(live(database))
+    assert (missed == set()) is reanchor, "counting on passes over the rows that moved up"
