@@ -151,10 +151,13 @@ class Bench:
         self.folder = Path(tempfile.mkdtemp(prefix="towline-scale-"))
         self.namespaces = ("scale-small", "scale-large", "scale-burst")
         self.connector = "scale"
+        self.operators: list[Victim] = []
 
     def operator(self, *options: str) -> Victim:
         always = ("--no-bundled", "--max-active-syncs=5000", "--probe-every=0")
-        return Victim(self.kubeconfig, self.folder / "operator.log", (*always, *options))
+        made = Victim(self.kubeconfig, self.folder / "operator.log", (*always, *options))
+        self.operators.append(made)
+        return made
 
     async def prepare(self) -> None:
         for name in self.namespaces:
@@ -333,6 +336,8 @@ async def run(kubeconfig: Path, options: argparse.Namespace, manager: int) -> No
             await bench_.probes()
     finally:
         await server.close()
+        for operator in bench_.operators:
+            operator.stop_if_running()
 
 
 def main() -> int:
