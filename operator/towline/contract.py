@@ -73,9 +73,7 @@ class Activity(_Wire):
     records: int | None = Field(default=None, ge=0)
     calls: int | None = Field(default=None, ge=0)
     bytes: int | None = Field(default=None, ge=0, description="received from the system, before inflating")
-    correlation: str = Field(
-        default="", max_length=128, description="uid of the object, /attempt or /version"
-    )
+    correlation: str = Field(default="", max_length=128, description="uid of the object, /attempt or /version")
     detail: dict[str, Any] = Field(default_factory=dict)
 
 
