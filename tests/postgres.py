@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.cluster.apt import apt_get, is_usable
 
 _START_SECONDS = 60
 
@@ -65,17 +66,14 @@ def find_binaries() -> Path | None:
 
 def install() -> Path | None:
     """Install Debian's PostgreSQL without a cluster of its own. None where that cannot be done."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not is_usable():
         return None
     conf = Path("/etc/postgresql-common/createcluster.conf")
     if not conf.exists():
         conf.parent.mkdir(exist_ok=True)
         conf.write_text("create_main_cluster = false\n")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    keep = "-oDpkg::Options::=--force-confold"
-    packages = ["install", "-y", "-qq", "--no-install-recommends", keep, "postgresql"]
-    for arguments in (["update", "-qq"], packages):
-        subprocess.run(["apt-get", *arguments], env=environment, check=False, capture_output=True, timeout=600)
+    apt_get("update", "-qq")
+    apt_get("install", "-y", "-qq", "--no-install-recommends", "-oDpkg::Options::=--force-confold", "postgresql")
     return find_binaries()
 
 

@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
+from tests.cluster.apt import apt_get
 from tests.cluster.folders import cache_folder
 from tests.cluster.locks import file_lock
 
@@ -41,12 +42,11 @@ def _unpack(folder: Path) -> None:
     folder.mkdir(parents=True)
     if shutil.which("apt-get") is None:
         raise RuntimeError("Install Prometheus: its programs prometheus and promtool are needed in PATH.")
-    command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "prometheus"]
-    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
-        subprocess.run(["apt-get", "update", "-q"], capture_output=True, check=False)
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            raise RuntimeError(f"Debian's package prometheus could not be fetched: {ended.stderr.strip()[-500:]}")
+    download = ("download", "-q", "-o", "APT::Sandbox::User=root", "prometheus")
+    if apt_get(*download, cwd=folder):
+        apt_get("update", "-q")
+        if failure := apt_get(*download, cwd=folder):
+            raise RuntimeError(f"Debian's package prometheus could not be fetched: {failure}")
     (package,) = folder.glob("prometheus_*.deb")
     subprocess.run(["dpkg-deb", "--extract", str(package), str(folder / "root")], check=True)
     package.unlink()

@@ -4,10 +4,9 @@ fixtures.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
+
+from tests.cluster.apt import apt_get, is_usable
 
 from towline_connectors.kit.slapd import Slapd, certificates, installed, running
 
@@ -19,10 +18,8 @@ def available() -> bool:
     """Whether slapd is there or could be installed."""
     if installed():
         return True
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not is_usable():
         return False
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["install", "-y", "-qq", "--no-install-recommends", "slapd"]
-    for arguments in (["update", "-qq"], install):
-        subprocess.run(["apt-get", *arguments], env=environment, check=False, capture_output=True, timeout=600)
+    apt_get("update", "-qq")
+    apt_get("install", "-y", "-qq", "--no-install-recommends", "slapd")
     return installed()

@@ -1,8 +1,8 @@
 """Fixtures for tests on a real cluster; the root conftest loads this module as a plugin.
 
 `control_plane` is the cheapest API server there is, `node_cluster` one that runs pods and has Towline's image. A run
-that needs both gets one cluster. It is taken down at the end; with `TOWLINE_KEEP_CLUSTER=1` it has a fixed name,
-stays, and is reused by the next run.
+in one process that needs both gets one cluster; processes side by side (`pytest -n`) have each their own. It is taken
+down at the end; with `TOWLINE_KEEP_CLUSTER=1` it has a fixed name, stays, and is reused by the next run.
 """
 
 import os
@@ -55,7 +55,8 @@ class Running:
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The kubeconfig of a real API server with the Job controller and the scheduler; nodes may be missing."""
-    if any("node_cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    if alone and any("node_cluster" in getattr(item, "fixturenames", ()) for item in request.session.items):
         running: Running = request.getfixturevalue("node_cluster")
         yield running.kubeconfig
         return

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
+from tests.cluster.apt import apt_get, is_usable
 from tests.cluster.report import ClusterError, step
 
 # A file or command that shows a package to be there, and the package.
@@ -31,7 +31,7 @@ def ensure_packages(tools: dict[str, str]) -> None:
     missing = missing_packages(tools)
     if not missing:
         return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
+    if not is_usable():
         raise ClusterError(f"These programs are missing: {', '.join(missing)}. Install them and try again.")
     with step(f"installing Debian packages: {', '.join(missing)}"):
         if not _apt("install", missing):
@@ -45,11 +45,8 @@ def ensure_packages(tools: dict[str, str]) -> None:
 
 
 def _apt(verb: str, packages: Collection[str]) -> bool:
-    # The machine's own containerd service has no part in this; noninteractive, since nobody may be there to answer.
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     flags = ["-q", "-y", "--no-install-recommends"] if verb == "install" else ["-q"]
-    command = ["apt-get", verb, *flags, *packages]
-    return subprocess.run(command, capture_output=True, check=False, env=environment).returncode == 0
+    return apt_get(verb, *flags, *packages) is None
 
 
 def _is_here(tool: str) -> bool:
