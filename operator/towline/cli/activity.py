@@ -41,7 +41,7 @@ def activity(
     in_cluster: bool,
     image: str | None,
     destination_secret: str | None,
-    claim: str,
+    claim: str | None,
     kubeconfig: str | None,
     context: str | None,
     namespace: str | None,
@@ -57,7 +57,7 @@ def activity(
                                             ("--by", actor)) if value for part in (option, value)]  # fmt: skip
         arguments = ["activity", *([name] if name else []), *given, "--limit", str(limit), "-o", "json"]
         connection = cluster.connect(kubeconfig, context, namespace)
-        records = inside.ask(connection, arguments, inside.Place(image, destination_secret, claim))
+        records = inside.ask(connection, arguments, inside.Place(image, destination_secret, claim, name))
     else:
         records = _read(target, name, since, kind, outcome, actor, limit)
     _print(records, output, limit)

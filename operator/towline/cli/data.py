@@ -56,7 +56,7 @@ def data(
     in_cluster: bool,
     image: str | None,
     destination_secret: str | None,
-    claim: str,
+    claim: str | None,
     kubeconfig: str | None,
     context: str | None,
     namespace: str | None,

@@ -23,6 +23,7 @@ from towline.cli.output import TALK_PREFIX, printable, say
 
 F = TypeVar("F", bound=Callable[..., Any])
 LIMIT_SECONDS = 180
+DEFAULT_CLAIM = "towline-data"
 _TALK = "\x02towline: "
 _USER = 65532
 
@@ -33,14 +34,15 @@ class Place:
 
     image: str | None = None
     destination_secret: str | None = None
-    claim: str = "towline-data"
+    claim: str | None = None
+    integration: str | None = None  # whose destination it is, where a namespace has several
 
 
 def options(command: F) -> F:
     """The options of verbs that may look into a cluster's destination."""
     for option in (
-        click.option("--claim", default="towline-data", show_default=True, metavar="NAME",
-                     help="With --cluster: the volume claim with the SQLite file."),
+        click.option("--claim", metavar="NAME",
+                     help="With --cluster: the volume claim with the SQLite file; left out, that of the syncs."),
         click.option("--destination-secret", metavar="NAME",
                      help="With --cluster: the Secret with the destination's url, where it is no volume."),
         click.option("--image", metavar="IMAGE", help="With --cluster: Towline's image; left out, that of the syncs."),
@@ -88,7 +90,7 @@ def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
         }
     else:
         # Not read-only: a reader of a file in WAL mode needs the log's shared memory. `towline data` writes nothing.
-        volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": place.claim}})
+        volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": place.claim or DEFAULT_CLAIM}})
         mounts.append({"name": "data", "mountPath": DATA_PATH})
     container = {
         "name": "read",
@@ -139,27 +141,36 @@ def _found(connection: Cluster, place: Place) -> Place:
             f"No sync has run in namespace {connection.namespace} yet, so Towline's image is not known.",
             "Give it with --image, or choose another namespace with -n.",
         )
-    named = {
-        one["spec"]["destinationSecretRef"]["name"]
-        for one in connection.list("integrations")
-        if one["spec"].get("destinationSecretRef")
-    }
-    default = _option(arguments, "--destination-secret=")
-    secret = place.destination_secret or (sorted(named)[0] if len(named) == 1 else "") or default or None
-    if place.destination_secret is None and len(named) > 1:
+    if place.destination_secret:
+        return Place(image, place.destination_secret)
+    claim = place.claim or _option(arguments, "--data-claim=") or DEFAULT_CLAIM
+    secret = "" if place.claim else _secret(connection, place, _option(arguments, "--destination-secret="))
+    path = f"/api/v1/namespaces/{connection.namespace}/persistentvolumeclaims/{claim}"
+    if not secret and connection.read(path) is None:
         raise CliError(
-            f"The Integrations of {connection.namespace} have several destinations: {', '.join(sorted(named))}.",
-            "Choose one with --destination-secret.",
+            f'There is no volume claim "{claim}" in namespace {connection.namespace}: nothing was synced to'
+            " a volume there.",
+            "Where the rows go elsewhere: --destination-secret NAME, or --claim NAME.",
         )
-    if not secret:
-        path = f"/api/v1/namespaces/{connection.namespace}/persistentvolumeclaims/{place.claim}"
-        if connection.read(path) is None:
-            raise CliError(
-                f'There is no volume claim "{place.claim}" in namespace {connection.namespace}: nothing was synced to'
-                " a volume there.",
-                "Where the rows go elsewhere: --destination-secret NAME, or --claim NAME.",
-            )
-    return Place(image, secret, place.claim)
+    return Place(image, secret or None, claim)
+
+
+def _secret(connection: Cluster, place: Place, default: str) -> str:
+    """The Secret of the namespace's one destination, or of the Integration's that is meant; empty for the volume."""
+    secrets_of = {
+        str(one["metadata"]["name"]): str((one["spec"].get("destinationSecretRef") or {}).get("name") or default)
+        for one in connection.list("integrations")
+    }
+    if place.integration in secrets_of:
+        return secrets_of[place.integration]
+    found = sorted(set(secrets_of.values()))
+    if len(found) > 1:
+        places = ", ".join(f"Secret {name}" if name else "the volume" for name in found)
+        raise CliError(
+            f"The Integrations of {connection.namespace} have several destinations: {places}.",
+            "Choose one with --destination-secret NAME, or the volume with --claim NAME.",
+        )
+    return found[0] if found else default
 
 
 def _operators(connection: Cluster) -> list[Any]:

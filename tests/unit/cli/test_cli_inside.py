@@ -13,6 +13,10 @@ from towline.cli.output import TALK_PREFIX
 PLACE = inside.Place("towline:1", None, "towline-data")
 
 
+def integration(name: str, secret: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"destinationSecretRef": {"name": secret}} if secret else {}}
+
+
 class Cluster:
     """A namespace as the API server tells it; `log` is what the pod prints."""
 
@@ -27,7 +31,7 @@ class Cluster:
         if plural == "syncjobs":
             times = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z")
             return [{"metadata": {"creationTimestamp": at}, "status": {"image": f"towline:{at[9]}"}} for at in times]
-        return [{"spec": {"destinationSecretRef": {"name": self.secret}} if self.secret else {}}]
+        return [integration("one", self.secret)]
 
     def read(self, path: str, query: Any = None) -> Any:
         if "persistentvolumeclaims" in path:
@@ -45,8 +49,16 @@ class Cluster:
         self.deleted.append(path)
 
 
-def ask(cluster: Cluster) -> list[dict[str, Any]]:
-    return inside.ask(cluster, ["data", "-o", "json"], inside.Place())  # type: ignore[arg-type]
+class Several(Cluster):
+    """A namespace of whose Integrations one has a destination of its own."""
+
+    def list(self, plural: str) -> list[dict[str, Any]]:
+        found = super().list(plural)
+        return found if plural == "syncjobs" else [integration("one"), integration("two", "warehouse")]
+
+
+def ask(cluster: Cluster, place: inside.Place | None = None) -> list[dict[str, Any]]:
+    return inside.ask(cluster, ["data", "-o", "json"], place or inside.Place())  # type: ignore[arg-type]
 
 
 def test_the_pod_has_no_token_no_rights_and_the_volume_only() -> None:
@@ -89,3 +101,26 @@ def test_a_namespace_without_data_is_told_before_a_pod_is_made() -> None:
     with pytest.raises(CliError, match='no volume claim "towline-data"'):
         ask(cluster)
     assert cluster.made == []
+
+
+def test_of_several_destinations_none_is_chosen_in_silence() -> None:
+    cluster = Several()
+    with pytest.raises(CliError, match="several destinations: the volume, Secret warehouse"):
+        ask(cluster)
+    assert cluster.made == []
+
+
+@pytest.mark.parametrize(
+    ("place", "volume"),
+    [
+        (inside.Place(integration="one"), True),
+        (inside.Place(integration="two"), False),
+        (inside.Place(claim="towline-data"), True),
+        (inside.Place(destination_secret="warehouse"), False),
+    ],
+)
+def test_of_several_destinations_the_one_that_is_meant_is_read(place: inside.Place, volume: bool) -> None:
+    cluster = Several("[]")
+    ask(cluster, place)
+    volumes = [each["name"] for each in cluster.made[0]["spec"]["volumes"]]
+    assert ("data" in volumes) is volume
