@@ -18,6 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.index(group) if (group := _group(item)) in order else len(order))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes by their length: a packed body holds the time of packing, and processes side by side have to agree."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def _group(item: pytest.Item) -> str:
     place = item.path.relative_to(_ROOT)
     return _GROUPS.get(place.parts[0], str(place))
