@@ -44,7 +44,7 @@ def test_a_workload_that_is_gone_takes_its_rows_along(tmp_path: Path) -> None:
 
 def test_a_wrong_token_is_told_as_such(tmp_path: Path) -> None:
     with served(application(Options(workloads=1))) as url:
-        integration = Integration("trivy-operator", {"base_url": url}, {"token": "of-another-day"}, tmp_path / "data.db")
+        integration = Integration("trivy-operator", {"base_url": url}, {"token": "of-another"}, tmp_path / "data.db")
         result = integration.sync("Check")
     assert result.reason is Reason.CREDENTIALS_REJECTED
     assert "expired or is of another cluster" in result.message
