@@ -19,7 +19,7 @@ AS_THE_NODE = """
 import ctypes, os, sys
 if ctypes.CDLL(None).setns(os.open("/proc/1/ns/mnt", os.O_RDONLY), 0):
     sys.exit("setns was refused")
-os.execvp("sh", ["sh", "-c", sys.argv[1]])
+os.execv("/bin/sh", ["sh", "-c", sys.argv[1]])  # execvp would import modules that the node need not have
 """
 CONNECTOR_OF_NO_IMAGE: dict[str, Any] = {
     "apiVersion": "towline.dev/v1alpha1",
