@@ -156,28 +156,6 @@ def test_the_command_line_finds_the_pod_of_a_running_sync(
     assert log.returncode == 0, log.stderr
 
 
-def test_the_installation_is_sound(towline: Towline, namespace: str, synced: str) -> None:
-    seen = towline_command(towline, "check")
-    assert seen.returncode == 0, seen.stderr
-    assert "Lease renewed" in seen.stderr
-
-
-def test_rows_and_activity_are_read_without_leaving_a_pod(towline: Towline, namespace: str, synced: str) -> None:
-    command = ("data", "asset", "--cluster", "-n", namespace, "--claim", "towline-data", "--limit", "2", "-o", "json")
-    seen = towline_command(towline, *command)
-    assert seen.returncode == 0, seen.stderr
-    assert {row["integration"].partition("/")[0] for row in json.loads(seen.stdout)} == {namespace}
-    seen = towline_command(towline, "activity", "tenable", "--cluster", "-n", namespace, "-o", "json")
-    assert seen.returncode == 0, seen.stderr
-    records = json.loads(seen.stdout)
-    (run,) = [one for one in records if one["kind"] == "Run" and one["trigger"] == "SpecChange"]
-    assert (run["outcome"], run["records"] > 0, run["calls"] > 0, run["bytes"] > 0) == ("Completed", True, True, True)
-    changed = {one["object"].partition("/")[0] for one in records if one["kind"] == "Change"}
-    assert changed == {"Integration", "Connector", "Secret"}
-    left = towline.target.kubectl("get", "pods", "-n", namespace, "-l", "app.kubernetes.io/managed-by=towline-cli")
-    assert "towline-read" not in left or "Terminating" in left
-
-
 LOOK = """
 import json, os
 def writable(path):
@@ -264,3 +242,25 @@ def test_no_credential_stands_in_any_object_but_the_secret(
     text = towline.target.kubectl("-n", namespace, "get", kinds, "-o", "yaml") + towline.metrics()
     for value in (stored, base64.b64decode(stored).decode()):
         assert value not in text
+
+
+def test_the_installation_is_sound(towline: Towline, namespace: str, synced: str) -> None:
+    seen = towline_command(towline, "check")
+    assert seen.returncode == 0, seen.stderr
+    assert "Lease renewed" in seen.stderr
+
+
+def test_rows_and_activity_are_read_without_leaving_a_pod(towline: Towline, namespace: str, synced: str) -> None:
+    command = ("data", "asset", "--cluster", "-n", namespace, "--claim", "towline-data", "--limit", "2", "-o", "json")
+    seen = towline_command(towline, *command)
+    assert seen.returncode == 0, seen.stderr
+    assert {row["integration"].partition("/")[0] for row in json.loads(seen.stdout)} == {namespace}
+    seen = towline_command(towline, "activity", "tenable", "--cluster", "-n", namespace, "-o", "json")
+    assert seen.returncode == 0, seen.stderr
+    records = json.loads(seen.stdout)
+    (run,) = [one for one in records if one["kind"] == "Run" and one["trigger"] == "SpecChange"]
+    assert (run["outcome"], run["records"] > 0, run["calls"] > 0, run["bytes"] > 0) == ("Completed", True, True, True)
+    changed = {one["object"].partition("/")[0] for one in records if one["kind"] == "Change"}
+    assert changed == {"Integration", "Connector", "Secret"}
+    left = towline.target.kubectl("get", "pods", "-n", namespace, "-l", "app.kubernetes.io/managed-by=towline-cli")
+    assert "towline-read" not in left or "Terminating" in left
