@@ -17,6 +17,9 @@ from towline_connectors.catalogue.vulnerability.tenable_io import simulator as t
 
 ROOT = Path(__file__).parents[2]
 MOST_MIB = 150  # for both processes of a run together
+# When a page is freed and what other processes share of the libraries moves a peak by a tenth; keeping the records of
+# the larger run would take a third more.
+NOISE = 1.2
 
 
 def measured(application: web.Application, folder: Path, connector: str, stream: str, records: int) -> float:
@@ -48,7 +51,7 @@ def test_incidents_by_the_page_take_the_same_memory_for_30000_as_for_10000(tmp_p
     )
     print(f"servicenow: {few:.0f} MiB for 10,000 incidents, {many:.0f} MiB for 30,000")
     assert many < MOST_MIB
-    assert many < few * 1.1
+    assert many < few * NOISE
 
 
 @pytest.mark.parametrize("chunks", [(240, 720)])
@@ -67,4 +70,4 @@ def test_findings_by_the_chunk_take_the_same_memory_for_three_times_as_many(
     )
     print(f"tenable-io: {few:.0f} MiB for {chunks[0] * 60} findings, {many:.0f} MiB for {chunks[1] * 60}")
     assert many < MOST_MIB
-    assert many < few * 1.1
+    assert many < few * NOISE
