@@ -17,9 +17,6 @@ from towline_connectors.catalogue.vulnerability.tenable_io import simulator as t
 
 ROOT = Path(__file__).parents[2]
 MOST_MIB = 150  # for both processes of a run together
-# The smaller run may end before its peak: 108 to 129 MiB were seen where the larger takes 130 to 134. Keeping all
-# records of the larger run would take 58 MiB more.
-NOISE = 1.35
 
 
 def measured(application: web.Application, folder: Path, connector: str, stream: str, records: int) -> float:
@@ -51,10 +48,11 @@ def test_incidents_by_the_page_take_the_same_memory_for_30000_as_for_10000(tmp_p
     )
     print(f"servicenow: {few:.0f} MiB for 10,000 incidents, {many:.0f} MiB for 30,000")
     assert many < MOST_MIB
-    assert many < few * NOISE
+    assert many < few * 1.1
 
 
-@pytest.mark.parametrize("chunks", [(240, 720)])
+# Smaller ones end before they reach the peak: 108 to 129 MiB at 240, 128 to 135 at 480 and above.
+@pytest.mark.parametrize("chunks", [(480, 1440)])
 def test_findings_by_the_chunk_take_the_same_memory_for_three_times_as_many(
     tmp_path: Path, chunks: tuple[int, int]
 ) -> None:
@@ -70,4 +68,4 @@ def test_findings_by_the_chunk_take_the_same_memory_for_three_times_as_many(
     )
     print(f"tenable-io: {few:.0f} MiB for {chunks[0] * 60} findings, {many:.0f} MiB for {chunks[1] * 60}")
     assert many < MOST_MIB
-    assert many < few * NOISE
+    assert many < few * 1.1
