@@ -10,6 +10,7 @@ import pytest
 from kubernetes import client, config
 from kubernetes.client.rest import ApiException
 from tests.api.client import GROUP, PLURALS, VERSION, Api, Kubectl
+from tests.api.operator_process import Cluster
 from tests.cluster.kubectl import kubectl as run_kubectl
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +53,13 @@ def namespace(api: Api) -> Iterator[str]:
     api.core.create_namespace({"metadata": {"name": name}})
     yield name
     api.core.delete_namespace(name)
+
+
+@pytest.fixture
+def cluster(api: Api) -> Iterator[Cluster]:
+    """A namespace for one test of an operator, with all that the operator makes in it."""
+    name = f"operator-{uuid.uuid4().hex[:8]}"
+    api.core.create_namespace({"metadata": {"name": name}})
+    found = Cluster(api.objects, api.core, client.BatchV1Api(api.core.api_client), name)
+    yield found
+    found.remove()

@@ -9,8 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from kubernetes import client
-from tests.api.client import Api
 from tests.api.operator_process import Cluster, OperatorProcess
 from tests.api.test_operator import CONNECTOR, SECRET_VALUE, integration, metric, secret
 
@@ -50,15 +48,6 @@ def system() -> Iterator[System]:
     server.shutdown()
     server.server_close()
     thread.join(10)
-
-
-@pytest.fixture
-def cluster(api: Api) -> Iterator[Cluster]:
-    name = f"health-{uuid.uuid4().hex[:8]}"
-    api.core.create_namespace({"metadata": {"name": name}})
-    found = Cluster(api.objects, api.core, client.BatchV1Api(api.core.api_client), name)
-    yield found
-    found.remove()
 
 
 @pytest.fixture

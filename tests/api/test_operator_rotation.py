@@ -7,21 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubernetes import client
-from tests.api.client import Api
 from tests.api.operator_process import Cluster, OperatorProcess, until
 from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
-
-
-@pytest.fixture
-def cluster(api: Api) -> Iterator[Cluster]:
-    name = f"rotation-{uuid.uuid4().hex[:8]}"
-    api.core.create_namespace({"metadata": {"name": name}})
-    found = Cluster(api.objects, api.core, client.BatchV1Api(api.core.api_client), name)
-    yield found
-    found.remove()
 
 
 @pytest.fixture
