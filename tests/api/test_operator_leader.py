@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,44 @@ def test_one_leads_and_the_other_is_ready_and_writes_nothing(
     assert first.get("/readyz") == second.get("/readyz") == "ok\n"
     assert "towline_reconcile_duration_seconds_count" in first.get("/metrics")
     assert "towline_reconcile_duration_seconds_count{" not in second.get("/metrics")
+
+
+def test_a_stand_by_stays_ready_while_it_takes_over(cluster: Cluster, control_plane: Path, tmp_path: Path) -> None:
+    """It applies all bundled Connectors first. Counted as gone meanwhile, there would be one operator too few in the
+    middle of a rolling update."""
+    options = (*(each for each in OPTIONS if each != "--no-bundled"), f"--lease-namespace={cluster.namespace}")
+    pair = [OperatorProcess(control_plane, tmp_path / f"log-{number}", options) for number in (1, 2)]
+    first, second = pair
+    said: set[str] = set()
+    steps: set[str] = set()
+
+    def at_work() -> bool:
+        said.add(answer(second, "/readyz"))
+        text = second.get("/metrics")
+        working = "towline_reconcile_duration_seconds_count{" in text
+        steps.add("at work" if working else "leads" if "towline_leader 1.0" in text else "stands by")
+        return working
+
+    try:
+        for process in pair:
+            process.start()
+        acme(cluster)
+        cluster.wait_sync("acme")
+        assert first.stop() == 0
+        until("the other one is at work", at_work)
+        assert said == {"ok\n"}
+        assert "leads" in steps, "the moment between the Lease and the first work was not seen"
+    finally:
+        for process in pair:
+            process.stop_if_running()
+
+
+def answer(process: OperatorProcess, path: str) -> str:
+    """What it says, whatever its status code."""
+    try:
+        return process.get(path)
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
 
 
 def test_a_killed_leader_is_replaced_within_its_lease_and_its_work_goes_on(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +36,8 @@ from towline.kube.secrets import Facts
 from towline.metrics import Metrics
 
 log = logging.getLogger(__name__)
+# A stand-by that takes over stays ready meanwhile: it serves as well as before, and a rolling update counts on it.
+TAKE_OVER_SECONDS = 60.0
 
 
 class Operator:
@@ -83,6 +87,7 @@ class Operator:
         self._elector: Elector | None = None
         self._lead = asyncio.Event()
         self._working = False
+        self._taken_over_by = 0.0  # when a stand-by has to be at work, by the monotonic clock
         self._listed: set[str] = set()
 
     async def run(self, access: Access, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
@@ -144,7 +149,10 @@ class Operator:
         log.info("Ready: %d Integrations known", self.context.cache.count("Integration"))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._resync())
-            await self._lead.wait()
+            if not self._lead.is_set():
+                self._taken_over_by = math.inf
+                await self._lead.wait()
+                self._taken_over_by = time.monotonic() + TAKE_OVER_SECONDS
             if self._settings.bundled:
                 await self._insist("apply the bundled Connectors", self._apply_bundled)
                 await self._insist("list the Connectors", lambda: self._list(CONNECTORS))
@@ -259,7 +267,7 @@ class Operator:
         missing = [resource.plural for resource in WATCHED if resource.kind not in self._listed]
         if missing:
             return f"not listed yet: {', '.join(missing)}"
-        if self._leads and not self._working:
+        if self._leads and not self._working and time.monotonic() >= self._taken_over_by:
             return "taking over: the bundled Connectors are being applied"
         return self._dead() or (self._elector.trouble if self._elector is not None else "")
 
