@@ -24,7 +24,7 @@ def whole(folder: Path, name: str, *exchanges: Exchange) -> dict[str, StreamOutc
     file.write_text(json.dumps({"log": {"entries": list(exchanges)}}))
     recording = Recording.load(file)
     spec = connector(name).spec
-    config = prepared(spec, recording, {})
+    config = prepared(spec, recording, {}, lenient=True)
     streams = [stream.name for stream in spec.streams or [] if stream.emit]
     outcomes = replay(name, spec, recording, config=config, streams=streams, lenient=True)
     return {outcome.name: outcome for outcome in outcomes}
@@ -112,3 +112,69 @@ def test_a_user_that_is_gone_costs_the_factors_of_the_others_nothing(tmp_path: P
         exchange("GET", f"{users}/there/factors", [factor]),
     )
     assert [row["source_key"] for row in rows(answers["factors"], "auth_factor")] == ["there|f1"]
+
+
+FALCON = "https://api.eu-1.crowdstrike.com"
+
+
+def falcon(resources: list[Any], **pagination: Any) -> dict[str, Any]:
+    return {"meta": {"pagination": pagination}, "resources": resources, "errors": []}
+
+
+def host(number: int) -> dict[str, Any]:
+    return {"device_id": f"{number:032x}", "hostname": f"web-{number}", "platform_name": "Linux"}
+
+
+def test_hosts_that_were_listed_whole_are_read(tmp_path: Path) -> None:
+    url = f"{FALCON}/devices/combined/devices/v1?sort=modified_timestamp.asc&limit=2"
+    found = whole(
+        tmp_path,
+        "crowdstrike-falcon",
+        exchange("GET", url, falcon([host(1), host(2)], total=3, next="n1")),
+        exchange("GET", f"{url}&offset=n1", falcon([host(3)], total=3, next="")),
+    )
+    assert [row["hostname"] for row in rows(found["hosts"], "asset")] == ["web-1", "web-2", "web-3"]
+
+
+def test_records_are_read_though_their_ids_were_listed_in_another_way(tmp_path: Path) -> None:
+    ids = [[f"{n:032x}" for n in some] for some in ((1, 2), (3,))]
+    alerts = [{"composite_id": f"c:ind:{n}", "status": "new", "display_name": f"Alert {n}"} for n in (1, 2, 3)]
+    found = whole(
+        tmp_path,
+        "crowdstrike-falcon",
+        exchange("GET", f"{FALCON}/devices/queries/devices/v1?limit=2", falcon(ids[0], total=3)),
+        exchange("GET", f"{FALCON}/devices/queries/devices/v1?limit=2&offset=2", falcon(ids[1], total=3)),
+        exchange("POST", f"{FALCON}/devices/entities/devices/v2", falcon([host(1), host(2)]), {"ids": ids[0]}),
+        exchange("POST", f"{FALCON}/devices/entities/devices/v2", falcon([host(3)]), {"ids": ids[1]}),
+        exchange("GET", f"{FALCON}/alerts/queries/alerts/v2", falcon(["c:ind:1", "c:ind:2", "c:ind:3"])),
+        exchange("POST", f"{FALCON}/alerts/entities/alerts/v2", falcon(alerts[:2]), {"composite_ids": ["a", "b"]}),
+        exchange("POST", f"{FALCON}/alerts/entities/alerts/v2", falcon(alerts[2:]), {"composite_ids": ["c:ind:3"]}),
+    )
+    assert [row["hostname"] for row in rows(found["hosts"], "asset")] == ["web-1", "web-2", "web-3"]
+    assert [row["source_key"] for row in rows(found["alerts"], "alert")] == ["c:ind:1", "c:ind:2", "c:ind:3"]
+
+
+def test_applications_that_were_recorded_by_their_ids_are_read_though_their_setting_is_off(tmp_path: Path) -> None:
+    application = {"id": "a1", "name": "curl", "version": "8.0", "host": {"aid": "1"}}
+    found = whole(
+        tmp_path,
+        "crowdstrike-falcon",
+        exchange("GET", f"{FALCON}/discover/queries/applications/v1?limit=100", falcon(["a1"], total=1)),
+        exchange("GET", f"{FALCON}/discover/entities/applications/v1?ids=a1", falcon([application])),
+    )
+    [row] = rows(found["software"], "software")
+    assert (row["source_key"], row["name"], row["asset_key"]) == ("a1", "curl", "1")
+
+
+def test_classes_of_the_cmdb_that_were_recorded_are_read_instead_of_those_in_the_settings(tmp_path: Path) -> None:
+    table = "https://dev1.service-now.com/api/now/table"
+    found = whole(
+        tmp_path,
+        "servicenow",
+        exchange("GET", f"{table}/cmdb_ci?sysparm_limit=10", {"result": [{"sys_id": "1", "name": "one"}]}),
+        exchange("GET", f"{table}/cmdb_ci_database?sysparm_limit=10", {"result": [{"sys_id": "2", "name": "two"}]}),
+        exchange("GET", f"{table}/cmdb_ci_server?sysparm_limit=10", {"result": [{"sys_id": "3", "name": "three"}]}),
+        exchange("GET", f"{table}/sys_db_object?name=cmdb_ci", {"result": [{"sys_id": "4", "name": "cmdb_ci"}]}),
+    )
+    assert [row["source_key"] for row in rows(found["servers"], "asset")] == ["3"]
+    assert [row["source_key"] for row in rows(found["config-items"], "asset")] == ["1", "2"]

@@ -17,7 +17,7 @@ from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import dummies
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.lenient import loosen
-from towline_connectors.kit.recorded import REFERENCE, Manifest, document, pattern
+from towline_connectors.kit.recorded import REFERENCE, Manifest, document, exchanges, pattern
 
 
 def url_templates(spec: ConnectorSpec) -> list[str]:
@@ -48,7 +48,7 @@ def fitted(manifest: Manifest, config: Mapping[str, Any], entries: Sequence[Entr
     for stream in made.get("streams") or []:
         stream.pop("budget", None)
         if lenient:
-            loosen(stream, made["streams"], entries)
+            loosen(stream, manifest["streams"], config, entries)
     return made
 
 
@@ -136,6 +136,9 @@ def _base(template: str, manifest: Manifest, config: Mapping[str, Any], entries:
     for entry in entries:
         if any(pattern.fullmatch(entry.path) for pattern in patterns):
             counted[entry.scheme, entry.netloc] += 1
+    if not counted:  # leniently, another path of the same resource answers
+        parts = manifest.get("streams") or []
+        counted.update((each.scheme, each.netloc) for part in _requests(parts) for each in exchanges(part, entries))
     if not counted:
         return template
     scheme, netloc = max(counted, key=lambda place: counted[place])
@@ -159,9 +162,11 @@ def needed(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entr
     return dummies.guessed(templates, [entry.url for entry in entries])
 
 
-def choices(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
+def choices(
+    spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry], *, lenient: bool = False
+) -> dict[str, Any]:
     """Settings that decide which streams are read and that are not given: what has most streams in the recording,
-    such as the one of two deployments that it is of."""
+    such as the one of two deployments that it is of. Leniently, other paths of the same resource count too."""
     properties = (spec.config_schema or {}).get("properties") or {}
     streams = [stream for stream in spec.streams or [] if stream.request is not None]
     conditions = " ".join(stream.when or "" for stream in streams)
@@ -171,20 +176,23 @@ def choices(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Ent
         if name in given or len(options) < 2 or f"config.{name}" not in conditions:
             continue
         known = dummies.with_defaults(spec, {**given, **found})
-        before = _streams_recorded(streams, known, entries)
-        scores = {option: _streams_recorded(streams, {**known, name: option}, entries) for option in options}
+        before = _streams_recorded(streams, known, entries, lenient)
+        scores = {option: _streams_recorded(streams, {**known, name: option}, entries, lenient) for option in options}
         best = max(options, key=lambda option: scores[option])
         if scores[best] > before:
             found[name] = best
     return found
 
 
-def _streams_recorded(streams: Sequence[Stream], config: Mapping[str, Any], entries: Sequence[Entry]) -> int:
-    """How many streams are both read with these settings and recorded, path by path."""
-    return sum(
-        _wanted(stream, config) and any(_at(stream, entry) for entry in entries)
-        for stream in streams
-    )  # fmt: skip
+def _streams_recorded(
+    streams: Sequence[Stream], config: Mapping[str, Any], entries: Sequence[Entry], lenient: bool
+) -> float:
+    """How many streams are both read with these settings and recorded, path by path; with another path by half."""
+    wanted = [stream for stream in streams if _wanted(stream, config)]
+    exact = [any(_at(stream, entry) for entry in entries) for stream in wanted]
+    near = [lenient and stream.request is not None and bool(exchanges(stream.request.wire(), entries))
+            for stream in wanted]  # fmt: skip
+    return sum(1 if here else 0.5 * there for here, there in zip(exact, near, strict=True))
 
 
 def _wanted(stream: Stream, config: Mapping[str, Any]) -> bool:

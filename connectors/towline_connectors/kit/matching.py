@@ -148,11 +148,16 @@ class Matcher:
 
 def resource(path: str) -> tuple[str, ...]:
     """A path without what tells the version of the API, or how the same resource is listed:
-    `/rest/api/3/search/` and `/rest/api/latest/search/jql`, `/users/delta`, `/users/search` and `/users`."""
+    `/rest/api/3/search/` and `/rest/api/latest/search/jql`, `/users/delta`, `/users/search` and `/users`,
+    `/devices/combined/devices/v1` and `/devices/entities/devices/v2`."""
     kept: list[str] = []
     for segment in filter(None, path.split("/")):
         after_api = bool(kept) and kept[-1].lower() in ("api", "rest")
-        if _VERSION.fullmatch(segment) or (after_api and re.fullmatch(r"\d+(\.\d+)*", segment)):
+        if (
+            _VERSION.fullmatch(segment)
+            or (kept and segment in ("combined", "entities"))
+            or (after_api and re.fullmatch(r"\d+(\.\d+)*", segment))
+        ):
             continue
         kept.append(segment)
     if kept and kept[-1] in ("delta", "jql"):

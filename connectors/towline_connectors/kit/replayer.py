@@ -84,11 +84,13 @@ def replay(
             yield _outcome(stream, spec, result, sink, server)
 
 
-def prepared(spec: ConnectorSpec, recording: Recording, given: Mapping[str, Any]) -> dict[str, Any]:
+def prepared(
+    spec: ConnectorSpec, recording: Recording, given: Mapping[str, Any], *, lenient: bool = False
+) -> dict[str, Any]:
     """The settings: those given, the defaults, what the recording shows, and dummies. ValueError names a setting for
     which nothing of these fits."""
     known = {**given, **adapting.report(spec, given, recording.entries)}
-    known |= adapting.choices(spec, known, recording.entries)
+    known |= adapting.choices(spec, known, recording.entries, lenient=lenient)
     return dummies.settings(spec, known, adapting.needed(spec, known, recording.entries))
 
 

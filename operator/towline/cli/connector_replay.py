@@ -55,7 +55,7 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
         recording = Recording.load(*files)
         if not recording.entries:
             raise CliError(f"{', '.join(files)} holds no answered request.")
-        config = prepared(connector.spec, recording, own)
+        config = prepared(connector.spec, recording, own, lenient=lenient)
     except CliError:
         raise
     except ValueError as error:
