@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,6 +188,14 @@ class Reader:
         arguments = ["-n", self.namespace, "exec", *interactive, self.name, "--", *command]
         return self.towline.target.kubectl(*arguments, stdin=stdin)
 
+    def json(self, *command: str) -> Any:
+        """The output of a command in the pod, as a value. Of a long one the stream of `kubectl exec` may lose the end
+        when the command has ended; what is no whole document is asked for again."""
+        for _ in range(4):
+            with suppress(json.JSONDecodeError):
+                return json.loads(self.exec(*command))
+        return json.loads(self.exec(*command))
+
     def rows(self, entity: str, integration: str = "", *columns: str) -> list[dict[str, Any]]:
         """The live rows of an entity, as `towline data` tells them."""
         arguments = ["towline", "data", entity, "--limit=0", "-o", "json"]
@@ -194,12 +203,12 @@ class Reader:
             arguments.append(f"--where=integration={self.namespace}/{integration}")
         if columns:
             arguments.append(f"--columns={','.join(columns)}")
-        found: list[dict[str, Any]] = json.loads(self.exec(*arguments))
+        found: list[dict[str, Any]] = self.json(*arguments)
         return found
 
     def counts(self, integration: str) -> dict[str, tuple[int, int]]:
         """Live and deleted rows of each entity."""
-        found = json.loads(self.exec("towline", "data", "-o", "json"))
+        found = self.json("towline", "data", "-o", "json")
         name = f"{self.namespace}/{integration}"
         return {each["entity"]: (each["rows"], each["deleted"]) for each in found if each["integration"] == name}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -144,13 +143,13 @@ def restarts(towline: Towline) -> int:
 def counts(reader: Reader) -> dict[str, int]:
     """Rows of each integration, whatever they are."""
     found: dict[str, int] = {}
-    for each in json.loads(reader.exec("towline", "data", "-o", "json")):
+    for each in reader.json("towline", "data", "-o", "json"):
         found[each["integration"]] = found.get(each["integration"], 0) + each["rows"]
     return found
 
 
 def rows(reader: Reader, integration: str) -> dict[str, Any]:
     """Every row of an integration: key, content, live or not."""
-    found: dict[str, Any] = json.loads(reader.exec("python3", "-c", DUMP, f"{reader.namespace}/{integration}"))
+    found: dict[str, Any] = reader.json("python3", "-c", DUMP, f"{reader.namespace}/{integration}")
     assert found, "there are no rows"
     return found

@@ -1,7 +1,8 @@
 """The destination in a process of its own, so that writing and everything before it use two processors.
 
-The child holds the session; batches go to it over a socket. It never touches the network to the vendor and ends
-when the socket closes: a parent that dies leaves committed batches only.
+The child holds the session; batches go to it over a socket. It also maps records, when it has time (`sharing.py`). It
+never touches the network to the vendor and ends when the socket closes: a parent that dies leaves committed batches
+only.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import gc
 import marshal
 import os
+import select
 import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from towline.contract import RunResult, SyncIdentity
+from towline_connectors.engine.mapping import StreamMap
+from towline_connectors.engine.sharing import Held, Helper, Mapped, before
 from towline_connectors.sinks.base import (
     Batch,
     DeleteGuard,
@@ -33,6 +38,7 @@ from towline_connectors.sinks.base import (
 
 _LENGTH = struct.Struct("<Q")
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+KEPT_REJECTED = 1_000  # rejected records of one batch that are kept; the rest is counted
 
 
 def worthwhile() -> bool:
@@ -49,7 +55,8 @@ def worthwhile() -> bool:
 class SinkApart:
     """A Sink whose session lives in a forked child. Make it before any thread is started."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, streams: dict[str, StreamMap]) -> None:
+        """`streams`, by name, are what the child can map."""
         here, there = socket.socketpair()
         for end in (here, there):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -59,9 +66,11 @@ class SinkApart:
         self._pid = os.fork()
         if self._pid == 0:
             here.close()
-            _serve(sink, there)
+            _serve(sink, streams, there)
         there.close()
         self._socket = here
+        self._inbox = bytearray()  # what came while something was sent
+        self.waited = 0.0  # seconds, in all, for answers
 
     def open(self, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> Session:
         return SessionApart(self, integration, connector, sync, pod_uid)
@@ -71,17 +80,36 @@ class SinkApart:
         return self.receive()
 
     def send(self, name: str, *arguments: Any) -> None:
+        body = marshal.dumps((name, arguments))
         try:
-            _put(self._socket, (name, arguments))
-        except OSError:
+            self._push(_LENGTH.pack(len(body)))
+            self._push(body)
+        except (OSError, EOFError):
             raise _gone() from None
+
+    def _push(self, body: bytes) -> None:
+        """Send all; what comes meanwhile is kept, or both sides could wait for the other to read."""
+        view = memoryview(body)
+        while view:
+            try:
+                view = view[self._socket.send(view, socket.MSG_DONTWAIT) :]
+                continue
+            except BlockingIOError:
+                readable, _, _ = select.select([self._socket], [self._socket], [])
+            if readable:
+                came = self._socket.recv(1 << 16)
+                if not came:
+                    raise EOFError
+                self._inbox += came
 
     def receive(self) -> Any:
         """The answer to the oldest call that has none. Raises what the session raised."""
+        begun = time.perf_counter()
         try:
-            good, value = _take(self._socket)
+            good, value = _take(self._socket, self._inbox)
         except (OSError, EOFError):
             raise _gone() from None
+        self.waited += time.perf_counter() - begun
         if not good:
             raise _error(*value)
         return value
@@ -100,15 +128,33 @@ class SessionApart:
 
     def __init__(self, apart: SinkApart, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> None:
         self._apart = apart
+        self.idle = 0.0  # seconds, in all, that the child waited for something to do
         apart.call("open", integration, connector, sync.model_dump(), pod_uid)
 
     def states(self) -> dict[str, StreamState]:
         return {name: StreamState(*fields) for name, fields in self._apart.call("states").items()}
 
-    def begin(self, batch: Batch) -> Callable[[], Written]:
-        """Start a commit; the result waits for its end. At most one may be under way."""
-        self._apart.send("commit", *_flat(batch))
-        return lambda: Written(*self._apart.receive())
+    @property
+    def waited(self) -> float:
+        """Seconds, in all, that were spent waiting for the child."""
+        return self._apart.waited
+
+    def map(self, stream: str, begin: tuple[Any, str | None] | None, text: bytes) -> None:
+        """See sharing.Helper.map."""
+        self._apart.send("map", stream, begin, text)
+
+    def mapped(self) -> Mapped:
+        return Mapped(*self._apart.receive())
+
+    def begin(self, batch: Batch, held: Held | None = None) -> Callable[[], Written]:
+        """Start a commit, which also takes what was mapped since the last; the result waits for its end. At most one
+        may be under way, and no answer of `map`."""
+        self._apart.send("commit", *_flat(batch), None if held is None else tuple(held))
+        return self._committed
+
+    def _committed(self) -> Written:
+        written, self.idle = self._apart.receive()
+        return Written(*written)
 
     def commit(self, batch: Batch) -> Written:
         return self.begin(batch)()
@@ -142,15 +188,18 @@ def _put(end: socket.socket, message: Any) -> None:
     end.sendall(body)
 
 
-def _take(end: socket.socket) -> Any:
-    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size))
-    return marshal.loads(_exactly(end, length))  # noqa: S302 - from our own other half
+def _take(end: socket.socket, came: bytearray) -> Any:
+    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size, came))
+    return marshal.loads(_exactly(end, length, came))  # noqa: S302 - from our own other half
 
 
-def _exactly(end: socket.socket, size: int) -> bytearray:
+def _exactly(end: socket.socket, size: int, came: bytearray) -> bytearray:
+    """So many bytes; those in `came` are the first."""
     body = bytearray(size)
+    at = min(size, len(came))
+    body[:at] = came[:at]
+    del came[:at]
     view = memoryview(body)
-    at = 0
     while at < size:
         got = end.recv_into(view[at:])
         if not got:
@@ -184,24 +233,34 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
     return RuntimeError(f"the destination failed with {text}")
 
 
-def _serve(sink: Sink, end: socket.socket) -> None:
+def _serve(sink: Sink, streams: dict[str, StreamMap], end: socket.socket) -> None:
     """The child: answer calls until the socket closes. Never returns."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop, and closes the socket
     code = 1
     session: Session | None = None
+    helper = Helper(streams)
+    nothing = bytearray()
+    idle = 0.0
     try:
         while True:
+            begun = time.perf_counter()
             try:
-                name, arguments = _take(end)
+                name, arguments = _take(end, nothing)
             except (OSError, EOFError):
                 code = 0
                 break
+            idle += time.perf_counter() - begun
             try:
-                if name == "open":
+                if name == "map":
+                    answer: tuple[bool, Any] = True, tuple(helper.map(*arguments))
+                elif name == "open":
                     integration, connector, sync, pod_uid = arguments
                     session = sink.open(integration, connector, SyncIdentity(**sync), pod_uid)
-                    answer: tuple[bool, Any] = True, None
+                    answer = True, None
+                elif name == "commit":
+                    assert session is not None
+                    answer = True, (_commit(session, helper, arguments), idle)
                 else:
                     assert session is not None
                     answer = True, _perform(session, name, arguments)
@@ -217,21 +276,21 @@ def _serve(sink: Sink, end: socket.socket) -> None:
         os._exit(code)
 
 
+def _commit(session: Session, helper: Helper, arguments: tuple[Any, ...]) -> tuple[int, int, int]:
+    stream, seq, rows, tombstones, replacements, rejected, state, read, held = arguments
+    groups = [Replacement(*one) for one in replacements]
+    if held is not None:
+        outputs = helper.take(Held(*held))
+        rows = before(outputs, rows)
+        groups = [one for out in outputs for one in out.replacements] + groups
+        rejected = [one for out in outputs for one in out.rejected] + rejected
+    batch = Batch(stream, seq, rows, tombstones, groups, rejected[:KEPT_REJECTED], None, read)
+    batch.state = None if state is None else StreamState(*state)
+    written = session.commit(batch)
+    return written.upserted, written.deleted, written.rejected
+
+
 def _perform(session: Session, name: str, arguments: tuple[Any, ...]) -> Any:
-    if name == "commit":
-        stream, seq, rows, tombstones, replacements, rejected, state, read = arguments
-        batch = Batch(
-            stream,
-            seq,
-            rows,
-            tombstones,
-            [Replacement(*one) for one in replacements],
-            rejected,
-            None if state is None else StreamState(*state),
-            read,
-        )
-        written = session.commit(batch)
-        return written.upserted, written.deleted, written.rejected
     if name == "finish_scan":
         stream, entities, scan_id, state, limit = arguments
         written = session.finish_scan(stream, entities, scan_id, StreamState(*state), limit)

@@ -50,6 +50,13 @@ class Cursor:
     top: Any
     limit: Any  # not beyond it: a record dated in the future must not hide all that come after
     ordered: bool = True  # whether values never fell
+    first: Any = None  # of the first record that has one; known where records come in the cursor's order
+
+    def join(self, following: Cursor) -> None:
+        """Go on to the end of a piece that was looked at by itself."""
+        rises = following.first is None or following.first >= self.top
+        self.ordered = self.ordered and following.ordered and rises
+        self.top = max(self.top, following.top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +161,25 @@ def raw_json(record: Any) -> bytes:
 class Mapper:
     """Maps the records of one stream in one run."""
 
-    def __init__(self, stream: StreamMap) -> None:
+    def __init__(self, stream: StreamMap, limit: Any = None) -> None:
+        """`limit`: see Cursor."""
         self.stream = stream
-        self._seen: list[dict[str, int]] = [{} for _ in stream.emits]
+        self.seen: list[dict[str, int]] = [{} for _ in stream.emits]
+        """For each emit what was written last of a key: such a row is passed over when it comes again."""
+        self.skipped: list[set[str]] = [set() for _ in stream.emits]
+        """Keys that were passed over, once `watch` was called."""
         self._run = _generate(stream)
-        integer = stream.cursor_kind == "integer"
-        self.cursor = Cursor(values.INT_MIN if integer else "", values.INT_MAX if integer else "9999")
+        self._integer = stream.cursor_kind == "integer"
+        self._limit = (values.INT_MAX if self._integer else "9999") if limit is None else limit
+        self.cursor = self.start()
+
+    def start(self) -> Cursor:
+        """A cursor that has seen nothing."""
+        return Cursor(values.INT_MIN if self._integer else "", self._limit)
+
+    def watch(self) -> None:
+        """From now on, note which keys are passed over."""
+        self._run = _generate(self.stream, watch=True)
 
     def output(self) -> Output:
         return Output({emit.entity.name: {} for emit in self.stream.emits})
@@ -167,17 +187,18 @@ class Mapper:
     def map(self, records: list[Any], raws: list[bytes] | None, scan_id: str | None, out: Output) -> None:
         """Add what the records become to `out`; moves `cursor`."""
         tables = tuple(out.rows[emit.entity.name] for emit in self.stream.emits)
+        for seen in self.seen:
+            if len(seen) > SEEN_ROWS:
+                seen.clear()
 
         def reject(record: Any, error: Exception) -> None:
             out.rejected.append((self._key(record), self._explain(record, error), raw_json(record)))
 
         out.size += self._run(
-            records, raws, scan_id, tables, self._seen, self.cursor, out.tombstones, out.replacements, reject
-        )
+            records, raws, scan_id, tables, self.seen, self.skipped, self.cursor, out.tombstones, out.replacements,
+            reject,
+        )  # fmt: skip
         out.read += len(records)
-        for seen in self._seen:
-            if len(seen) > SEEN_ROWS:
-                seen.clear()
 
     def _key(self, record: Any) -> str | None:
         for emit in self.stream.emits:
@@ -237,7 +258,7 @@ def _key_or_fail(key: str | None) -> str:
     return key
 
 
-def _generate(stream: StreamMap) -> Callable[..., int]:
+def _generate(stream: StreamMap, *, watch: bool = False) -> Callable[..., int]:
     """Write and build the stream's function. It returns the bytes of raw JSON that it kept."""
     w = Writer()
     w.inline["ts"] = partial(fields.write_time, w)
@@ -249,9 +270,10 @@ def _generate(stream: StreamMap) -> Callable[..., int]:
         }
     )  # fmt: skip
     count = len(stream.emits)
-    w.line("size = 0; top = cursor.top; limit = cursor.limit; last = top; ordered = cursor.ordered; at = -1")
+    w.line("top = cursor.top; limit = cursor.limit; last = top; ordered = cursor.ordered; first = cursor.first")
+    w.line("size = 0; at = -1")
     for n in range(count):
-        w.line(f"o{n} = tables[{n}]; s{n} = seen[{n}]; g{n} = s{n}.get")
+        w.line(f"o{n} = tables[{n}]; s{n} = seen[{n}]; g{n} = s{n}.get; k{n} = skipped[{n}].add")
     with w.block("for r in records:"):
         w.line("at += 1")
         with w.block("try:"):
@@ -259,17 +281,17 @@ def _generate(stream: StreamMap) -> Callable[..., int]:
             with w.block("if r.__class__ is not dict:"):
                 w.line("raise Mismatch('the record is not an object')")
             w.line("raw = None; " + " ".join(f"a{n} = None;" for n in range(count)))
-            _write_record(w, stream)
+            _write_record(w, stream, watch=watch)
         with w.block("except Exception as error:"):
             w.line("reject(r, error); continue")
         _write_store(w, stream)
-    w.line("cursor.top = top; cursor.ordered = ordered")
+    w.line("cursor.top = top; cursor.ordered = ordered; cursor.first = first")
     w.line("return size")
-    header = "def run(records, raws, scan, tables, seen, cursor, tombstones, replacements, reject):"
+    header = "def run(records, raws, scan, tables, seen, skipped, cursor, tombstones, replacements, reject):"
     return w.build(header)
 
 
-def _write_record(w: Writer, stream: StreamMap) -> None:
+def _write_record(w: Writer, stream: StreamMap, *, watch: bool) -> None:
     time = "None"
     if stream.cursor is not None:
         atom = w.value(stream.cursor, "r")
@@ -278,6 +300,7 @@ def _write_record(w: Writer, stream: StreamMap) -> None:
         time = w.named(atom) if stream.cursor_kind != "integer" else "None"
         with w.block(f"if {atom} is not None:"):
             if stream.ascending:
+                w.line(f"if first is None: first = {atom}")
                 w.line(f"if {atom} < last: ordered = False")
                 w.line(f"last = {atom}")
             w.line(f"if {atom} > top: top = {atom} if {atom} < limit else limit")
@@ -292,7 +315,7 @@ def _write_record(w: Writer, stream: StreamMap) -> None:
             _write_items(w, n, emit, mortal=stream.tombstone is not None)
         else:
             own = time if emit.primary else "None"
-            _write_emit(w, n, emit, "r", own, mortal=stream.tombstone is not None)
+            _write_emit(w, n, emit, "r", own, mortal=stream.tombstone is not None, watch=watch)
 
 
 def _write_items(w: Writer, n: int, emit: EmitMap, *, mortal: bool) -> None:
@@ -315,40 +338,43 @@ def _write_items(w: Writer, n: int, emit: EmitMap, *, mortal: bool) -> None:
         w.line(f"group{n} = {fields.write_field(w, emit.group, root)}")
 
 
-def _write_emit(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool) -> None:
+def _write_emit(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool, watch: bool = False) -> None:
     """`mortal`: a record may be a tombstone, told by the local `gone`."""
     if emit.when is None:
-        _write_row(w, n, emit, root, time, mortal=mortal)
+        _write_row(w, n, emit, root, time, mortal=mortal, watch=watch)
         return
     wanted = w.named(w.value(emit.when, root))
     with w.block(f"if {wanted} or {wanted}.__class__ in _NUMBERS:"):
-        _write_row(w, n, emit, root, time, mortal=mortal)
+        _write_row(w, n, emit, root, time, mortal=mortal, watch=watch)
 
 
-def _write_row(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool) -> None:
+def _write_row(w: Writer, n: int, emit: EmitMap, root: str, time: str, *, mortal: bool, watch: bool) -> None:
     key = w.named(fields.write_tree(w, "text", emit.key, root))
     w.line(f"if {key} is None or len({key}) > {MAX_KEY}: key_or_fail({key})")
     if not mortal:
-        _write_once(w, n, emit, root, key, time)
+        _write_once(w, n, emit, root, key, time, watch=watch)
         return
     if emit.dies:
         w.line(f"if gone: a{n} = ({key},)")
     with w.block("if not gone:"):
-        _write_once(w, n, emit, root, key, time)
+        _write_once(w, n, emit, root, key, time, watch=watch)
 
 
-def _write_once(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str) -> None:
+def _write_once(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str, *, watch: bool) -> None:
     """An asset that a thousand findings name is one row: what this run wrote already is passed over."""
-    if not _is_remembered(emit):
+    if not is_remembered(emit):
         _write_tuple(w, n, emit, root, key, time)
         return
     atoms = [w.value(one.tree, root) for one in emit.columns if one is not None and one.tree is not None]
     w.line(f"q{n} = hash(dumps(({', '.join([key, *atoms])},), default=plain))")
     with w.block(f"if g{n}({key}) != q{n}:"):
         _write_tuple(w, n, emit, root, key, time)
+    if watch:
+        w.line(f"else: k{n}({key})")
 
 
-def _is_remembered(emit: EmitMap) -> bool:
+def is_remembered(emit: EmitMap) -> bool:
+    """Whether rows of it that were written already are passed over."""
     return not emit.keeps_raw and emit.group is None
 
 
@@ -371,7 +397,7 @@ def _write_keep(w: Writer, n: int, emit: EmitMap, key: str, atoms: list[str], ti
     row = f"({key}, {', '.join([*atoms, time, 'h', 'scan', raw])})"
     if emit.for_each is None:
         w.line(f"a{n} = {row}")
-    elif _is_remembered(emit):
+    elif is_remembered(emit):
         w.line(f"a{n}.append({row}); i{n}.append(q{n})")
     else:
         w.line(f"a{n}.append({row})")
@@ -381,11 +407,11 @@ def _write_store(w: Writer, stream: StreamMap) -> None:
     """After all of a record's rows could be made, hand them out."""
     for n, emit in enumerate(stream.emits):
         name = emit.entity.name
-        remember = f"s{n}[row[0]] = q{n}; " if _is_remembered(emit) and emit.for_each is None else ""
+        remember = f"s{n}[row[0]] = q{n}; " if is_remembered(emit) and emit.for_each is None else ""
         if emit.for_each is not None:
             with w.block(f"for row in a{n}:"):
                 w.line(f"o{n}[row[0]] = row")
-            if _is_remembered(emit):
+            if is_remembered(emit):
                 w.line(f"s{n}.update(zip([row[0] for row in a{n}], i{n}))")
             if emit.group is not None:
                 _write_group(w, n, emit)

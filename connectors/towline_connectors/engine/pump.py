@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from time import perf_counter, thread_time
 from typing import Any
 
 from towline_connectors.engine.errors import CursorLost, EngineError, PolicyViolation, SkipStream, Superseded
@@ -31,7 +32,9 @@ async def pump(pages: AsyncIterator[Page], writer: StreamWriter, halt: Halt, wor
                     await asyncio.sleep(0)
                 await work(writer.page, page)
             halt.check()
+            begun, busy = perf_counter(), thread_time()
             page = await fetching
+            writer.starve(perf_counter() - begun - (thread_time() - busy))
         fetching = None
         await work(writer.finish)
     except EngineError as error:

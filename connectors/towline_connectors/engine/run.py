@@ -109,12 +109,15 @@ def run(
     )
     ended = Ended()
     thresholds = gc.get_threshold()
-    child = SinkApart(sink) if apart and sink is not None else None
+    child: SinkApart | None = None
     try:
+        compiled = compile_plan(plan)
+        if apart and sink is not None:
+            child = SinkApart(sink, {stream.name: stream.map for stream in compiled.streams})
         # Pages hold no cycles; looking for some after each 700 objects costs a tenth of the time.
         gc.set_threshold(100_000, 20, 100)
         with asyncio.Runner(loop_factory=loop) as loops:
-            loops.run(runner.run(child or sink, ended))
+            loops.run(runner.run(compiled, child or sink, ended))
     except EngineError as error:
         ended.fail(error)
     except base.SinkError as error:
@@ -194,9 +197,8 @@ class _Runner:
     session: Session | None = None
     batches: dict[str, int] = field(default_factory=dict)  # of each stream so far
 
-    async def run(self, sink: Sink | None, ended: Ended) -> None:
+    async def run(self, compiled: Compiled, sink: Sink | None, ended: Ended) -> None:
         begun = clocks.monotonic()
-        compiled = compile_plan(self.plan)
         deadline = begun + max(self.plan.deadline_seconds - STOP_MARGIN, self.plan.deadline_seconds * 0.5)
         source = self._open(compiled, deadline)
         halt = Halt(self.stop, deadline)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from towline_connectors.engine.apart import SessionApart
+from towline_connectors.engine.apart import KEPT_REJECTED, SessionApart
 from towline_connectors.engine.compile import CompiledStream
 from towline_connectors.engine.errors import PolicyViolation, SchemaMismatch
 from towline_connectors.engine.mapping import Mapper
+from towline_connectors.engine.sharing import Held, Judged, Sharing, can_share
 from towline_connectors.engine.source import Origin, Page
 from towline_connectors.engine.window import DEFAULT_MAX_DELETE_PERCENT, Decision, with_anchor
 from towline_connectors.sinks.base import Batch, DeleteGuard, Session, StreamState, Written
@@ -22,9 +23,6 @@ MAX_RECORDS = 2_000  # of one batch
 MAX_BYTES = 2 << 20  # of raw JSON in one batch
 STEP = 250  # records mapped between two looks at a batch's size: records of a page may be large
 JUDGED_FROM = 20  # a page with fewer records is not judged by the share that does not map
-KEPT_REJECTED = 1_000  # rejected records of one batch that are kept; the rest is counted
-
-Rejected = tuple[str | None, str, bytes]  # source key, why, raw JSON
 
 
 @dataclass(slots=True)
@@ -56,10 +54,14 @@ class StreamWriter:
         self._session = session
         self._run_id = run_id
         self._notify = notify
-        self.mapper = Mapper(stream.map)
-        if stream.map.cursor_kind != "integer":
-            self.mapper.cursor.limit = decision.window.now
+        limit = None if stream.map.cursor_kind == "integer" else decision.window.now
+        self.mapper = Mapper(stream.map, limit)
+        self._cursor = self.mapper.start()
         self._out = self.mapper.output()
+        self._unjudged: list[Judged] = []  # pages of which the other process maps a part
+        self._sharing: Sharing | None = None
+        if isinstance(session, SessionApart) and can_share(stream.map):
+            self._sharing = Sharing(session, stream.name, self.mapper, limit, decision.scan_id)
         self._seq = after
         self._job = dict(state.job) if state.job else None
         self._last_full = state.last_full_time
@@ -83,20 +85,16 @@ class StreamWriter:
         self.tally.rejected += page.unreadable
         records, raws = page.records, page.raws
         step = min(STEP, MAX_RECORDS)
-        failed, why = 0, ""
+        judged = Judged(len(records))
         for at in range(0, len(records), step):
-            rejected = self._map(records[at : at + step], raws[at : at + step] if raws is not None else None)
-            if rejected:
-                why = why or rejected[0][1]
-                failed += len(rejected)
+            self._map(records[at : at + step], raws[at : at + step] if raws is not None else None, judged)
             if self._is_full():
                 self._commit()
-        if len(records) >= JUDGED_FROM and failed * 2 > len(records):
-            self.flush()
-            raise SchemaMismatch(
-                f"{failed} of {len(records)} records of a page of stream {self._stream.name} do not map; the first:"
-                f" {why}. The system's answers may have changed; the connector has to follow."
-            )
+        self._unjudged.append(judged)
+        if page.cursor is not None or page.job is not None:
+            self._join()
+        if not self._awaits:
+            self._judge()
         if page.cursor is not None:
             self._final = page.cursor
         if page.job is not None:
@@ -107,9 +105,14 @@ class StreamWriter:
 
     def flush(self) -> None:
         """Commit what is gathered, with as much of a checkpoint as it is worth."""
-        if self._out.read or self._out.rejected:
+        if self._out.read or self._handed:
             self._commit()
         self._settle()
+
+    def starve(self, seconds: float) -> None:
+        """The vendor was waited for."""
+        if self._sharing is not None:
+            self._sharing.starve(seconds)
 
     def finish(self) -> None:
         """The stream was read to its end: move the checkpoint, delete what a complete scan did not show.
@@ -159,23 +162,62 @@ class StreamWriter:
         """Whether a complete scan deleted nothing because some records could not be read or mapped."""
         return self._decision.scan_id is not None and bool(self._incomplete or self.tally.rejected)
 
-    def _map(self, records: list[object], raws: list[bytes] | None) -> list[Rejected]:
-        """Add records to the batch; those that do not map."""
-        out = self._out
+    @property
+    def _handed(self) -> int:
+        """Records of this batch that the other process was given."""
+        return self._sharing.read if self._sharing is not None else 0
+
+    @property
+    def _awaits(self) -> bool:
+        """Whether the other process has records that it has not told about."""
+        return self._sharing is not None and self._sharing.awaits
+
+    def _map(self, records: list[object], raws: list[bytes] | None, judged: Judged) -> None:
+        """Add records to the batch."""
+        out, sharing = self._out, self._sharing
+        # The other process is given the first records of a batch only: what is mapped here comes after them.
+        if sharing is not None and raws is None and not out.read and sharing.hand(records, judged):
+            return
         before = len(out.rejected)
         self.mapper.map(records, raws, self._decision.scan_id, out)
         rejected = out.rejected[before:]
         self.tally.rejected += len(rejected)
-        return rejected
+        judged.add(len(rejected), rejected[0][1] if rejected else "")
+
+    def _join(self) -> None:
+        """Know all of the batch: wait for what the other process maps of it, and move the cursor."""
+        if self._awaits and self._sharing is not None:
+            self._settle()
+            rejected, cursors = self._sharing.gather(self._out)
+            self.tally.rejected += rejected
+            for cursor in cursors:
+                self._cursor.join(cursor)
+        self._cursor.join(self.mapper.cursor)
+        self.mapper.cursor = self.mapper.start()
+
+    def _judge(self) -> None:
+        """Raises SchemaMismatch when most of a page does not map."""
+        pages, self._unjudged = self._unjudged, []
+        for page in pages:
+            if page.records >= JUDGED_FROM and page.failed * 2 > page.records:
+                self.flush()
+                raise SchemaMismatch(
+                    f"{page.failed} of {page.records} records of a page of stream {self._stream.name} do not map; the"
+                    f" first: {page.why}. The system's answers may have changed; the connector has to follow."
+                )
 
     def _is_full(self) -> bool:
-        return self._out.read >= MAX_RECORDS or self._out.size >= MAX_BYTES
+        size = self._out.size + (self._sharing.size if self._sharing is not None else 0)
+        return self._out.read + self._handed >= MAX_RECORDS or size >= MAX_BYTES
 
     def _next(self) -> int:
         self._seq += 1
         return self._seq
 
     def _commit(self) -> None:
+        self._join()
+        read = self._out.read + self._handed
+        held = self._sharing.held(self._out) if self._sharing is not None else None
         out, self._out = self._out, self.mapper.output()
         rows = {name: list(by_key.values()) for name, by_key in out.rows.items() if by_key}
         dead = {name: [key for key in keys if key not in out.rows[name]] for name, keys in out.tombstones.items()}
@@ -195,23 +237,28 @@ class StreamWriter:
                 replacements=out.replacements,
                 rejected=out.rejected[:KEPT_REJECTED],
                 state=state,
-                read=out.read,
-            )
+                read=read,
+            ),
+            held,
         )
+        self._judge()
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, held: Held | None = None) -> None:
         """Commit; where the destination has a process of its own, without waiting for the end."""
         self._settle()
         if isinstance(self._session, SessionApart):
-            self._pending = partial(self._await, batch, self._session.begin(batch))
+            self._pending = partial(self._await, batch, self._session.begin(batch, held))
         else:
             self._count(batch, self._session.commit(batch))
 
     def _settle(self) -> None:
         """Wait for the commit that is under way, if any."""
         pending, self._pending = self._pending, None
-        if pending is not None:
-            pending()
+        if pending is None:
+            return
+        pending()
+        if self._sharing is not None and isinstance(self._session, SessionApart):
+            self._sharing.pace_by(self._session.waited, self._session.idle)
 
     def _await(self, batch: Batch, end: Callable[[], Written]) -> None:
         self._count(batch, end())
@@ -229,7 +276,7 @@ class StreamWriter:
         """The highest cursor of the records, canonical text."""
         if self._stream.map.cursor is None:
             return None
-        top = self.mapper.cursor.top
+        top = self._cursor.top
         if self._stream.map.cursor_kind == "integer":
             return None if top < 0 else str(top)
         return top or None
@@ -248,7 +295,7 @@ class StreamWriter:
     def _passing(self) -> str | None:
         """The checkpoint while the stream is being read: it moves only where records come in its order."""
         decision = self._decision
-        if not self._stream.map.ascending or not self.mapper.cursor.ordered:
+        if not self._stream.map.ascending or not self._cursor.ordered:
             return with_anchor(decision.previous, decision.anchor)
         top = self._top()
         if decision.full and decision.scan_id is not None:
