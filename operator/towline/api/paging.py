@@ -41,7 +41,8 @@ class Paginate(Model):
         default=None,
         alias="from",
         description="Where the next URL or cursor (with GraphQL: pageInfo) stands in the answer, or header:NAME."
-        " With Keyset an expression over a page's last record.",
+        " With Keyset an expression over a page's last record. With Offset and Page a next URL that is followed where"
+        " the answer names one, instead of counting on.",
     )
     place: Literal["Query", "Body", "Header"] | None = Field(
         default=None,

@@ -108,6 +108,25 @@ def test_a_next_page_on_another_host_is_not_followed(vendor: Vendor, database: P
     assert "another host" in result.message
 
 
+@pytest.mark.parametrize("host", ["", "https://elsewhere.example"])
+def test_of_pages_that_are_counted_a_named_one_is_followed_on_the_same_host(
+    vendor: Vendor, database: Path, host: str
+) -> None:
+    followed: list[bool] = []
+
+    @vendor.on("GET", "/users")
+    async def answer(request: web.Request) -> web.Response:
+        followed.append("after" in request.query)
+        at = int(request.query.get("skip") or request.query.get("after") or 0)
+        named = {"next": f"{host or vendor.url}/users?after={at + 10}"} if at < 20 else {}
+        return web.json_response({"items": people(25)[at : at + 10], **named})
+
+    paginate = {"kind": "Offset", "from": "=next", "offset": "skip", "limit": "top", "size": 20 if not host else 10}
+    assert read(vendor, database, users(paginate=paginate)).reason is Reason.COMPLETED
+    assert live(database) == keys(25)
+    assert followed == [False, not host, not host]
+
+
 # -- details
 
 

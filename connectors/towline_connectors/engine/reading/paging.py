@@ -72,6 +72,7 @@ class Pager:
         self._more = reader(spec.more)
         self._token: Any = None
         self._before: list[Any] | None = None
+        self._named = False  # an answer named the page after it, though pages are counted
         self._counter: Counter | None = None
         if spec.kind in ("Offset", "Page", "Range"):
             total = reader(spec.total) if spec.total or spec.kind != "Range" else _range_total
@@ -110,10 +111,28 @@ class Pager:
         if spec.until == "Empty" and not turn.records:
             return None
         if self._counter is not None:
-            return self._counter.count_on(turn.call, turn.reply, turn.records)
+            return self._named_page(turn) if self._spec.from_ else self._counted_page(turn)
         if spec.kind in ("Cursor", "GraphQL", "Keyset"):
             return self._by_cursor(turn)
         return self._by_link(turn)
+
+    def _counted_page(self, turn: Turn) -> Call | None:
+        return self._counter.count_on(turn.call, turn.reply, turn.records) if self._counter is not None else None
+
+    def _named_page(self, turn: Turn) -> Call | None:
+        """The next URL, where one is named, of what else is counted. One at another host is not followed: counting
+        on leads to the same page."""
+        target = self._from(turn.reply)
+        if not isinstance(target, str) or not target:
+            return None if self._named else self._counted_page(turn)
+        try:
+            call = follow(turn.call, turn.reply, target)
+        except SchemaMismatch:
+            if self._named:
+                raise
+            return self._counted_page(turn)
+        self._named = True
+        return call
 
     @property
     def _param(self) -> str:
