@@ -87,6 +87,18 @@ def test_comments_that_were_recorded_are_read_though_their_setting_is_off(tmp_pa
     assert [row["text"] for row in rows(answers["comments"], "comment")] == ["Seen."]
 
 
+def test_comments_of_issues_that_were_asked_for_by_their_keys_are_read(tmp_path: Path) -> None:
+    comment = {"id": "5", "body": "Seen.", "created": "2026-01-05T10:00:00.000+0000"}
+    answers = whole(
+        tmp_path,
+        "jira",
+        exchange("GET", f"{CLOUD}/search/jql?jql=x", {"issues": [issue(1)], "isLast": True}),
+        exchange("GET", f"{CLOUD}/issue/SEC-1/comment", {"comments": [comment], "total": 1, "startAt": 0}),
+    )
+    assert [row["number"] for row in rows(answers["issues"], "incident")] == ["SEC-1"]
+    assert [row["source_key"] for row in rows(answers["comments"], "comment")] == ["5"]
+
+
 def test_a_reading_that_is_left_early_leaves_nothing_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     link = "https://graph.microsoft.com/v1.0/groups/delta?$skiptoken=not-recorded"
     first = {"value": [{"id": str(n), "displayName": f"Group {n}"} for n in range(500)], "@odata.nextLink": link}

@@ -245,6 +245,19 @@ def test_what_was_asked_for_in_batches_of_ids_is_read_batch_by_batch(tmp_path: P
 # -- Defender
 
 
+def test_alerts_are_read_to_the_end_where_answers_name_the_next_page(tmp_path: Path) -> None:
+    url = "https://api.eu.security.microsoft.com/api/alerts"
+    alerts = [{"id": f"da{n}", "title": "Seen", "severity": "High", "machineId": "m1"} for n in range(3)]
+    found = replayed(
+        tmp_path,
+        "microsoft-defender-endpoint",
+        ["alerts"],
+        exchange("GET", f"{url}?$top=2&$expand=evidence", {"value": alerts[:2], "@odata.nextLink": f"{url}?$skip=2"}),
+        exchange("GET", f"{url}?$skip=2", {"value": alerts[2:]}),
+    )
+    assert [row["source_key"] for row in rows(found["alerts"], "alert")] == ["da0", "da1", "da2"]
+
+
 def test_machines_without_a_device_type_are_told_by_their_platform(tmp_path: Path) -> None:
     platforms = ["Windows11", "WindowsServer2022", "macOS", "Ubuntu", None]
     machines = [{"id": f"m{n}", "computerDnsName": None, "osPlatform": each} for n, each in enumerate(platforms)]

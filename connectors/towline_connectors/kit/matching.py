@@ -16,13 +16,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 from towline_connectors.kit.har import Entry
 
 _NUMBER_OR_TIME = re.compile(r"-?[0-9.]+|.*\d{4}-?\d\d-?\d\d.*", re.DOTALL)
 _VERSION = re.compile(r"v\d+(\.\d+)*|beta|latest", re.IGNORECASE)
+_PARAMETER = re.compile(rb"""[?&]([\w$.%-]{1,100})=([^&"'<>\s\]}\\]{0,4000})""")  # in an address
 _ROOT_FIELD = re.compile(r"\{\s*(?:[A-Za-z_]\w*\s*:\s*)?([A-Za-z_]\w*)")
+_OPERATION = re.compile(r"\b(?:query|mutation|subscription)\b\s*\w*\s*(?:\([^()]*\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Matcher:
     def __init__(self, entries: Iterable[Entry], *, lenient: bool) -> None:
         self._entries = list(entries)
         self._lenient = lenient
+        self._named = _named_parameters(self._entries) if lenient else {}
         self._used: set[int] = set()
         self._earlier: set[int] = set()  # given to other streams
         self._last: dict[tuple[Any, ...], int] = {}
@@ -127,7 +130,9 @@ class Matcher:
                 if rest and (known or self._another(same, rest, parameters)):
                     continue
             alike = _alike(entry.sent, asked.body) if asked.body and not asked.form else (0.0, 0)
-            rank = (-alike[0], differing, alike[1], -agreeing, lacking, entry.netloc != asked.host, number)
+            # A later page, whose address an earlier answer named, is not the first one.
+            later = bool(self._named.get(number, frozenset()) - names)
+            rank = (later, -alike[0], differing, alike[1], -agreeing, lacking, entry.netloc != asked.host, number)
             if best is None or rank < best:
                 best = rank
         return None if best is None else int(best[-1])
@@ -144,6 +149,27 @@ class Matcher:
             if len(values) > 1 and not re.search(r"[\s<>=^,:]", value + given):
                 return True
         return False
+
+
+def _named_parameters(entries: list[Entry]) -> dict[int, frozenset[str]]:
+    """The parameters of each request that an earlier answer about the same resource named, as in the address of its
+    next page."""
+    found: dict[int, frozenset[str]] = {}
+    answers: dict[tuple[str, ...], set[tuple[str, str]]] = {}
+    for number, entry in enumerate(entries):
+        earlier = answers.setdefault(resource(entry.path), set())
+        named = frozenset(name for name, value in entry.query if (name, value) in earlier)
+        if named:
+            found[number] = named
+        links = [value.encode() for name, value in entry.headers if name == "link"]
+        for text in (entry.body, *links):
+            plain = text.replace(b"\\u0026", b"&").replace(b"&amp;", b"&")
+            earlier.update((_read(name), _read(value)) for name, value in _PARAMETER.findall(plain))
+    return found
+
+
+def _read(text: bytes) -> str:
+    return unquote_plus(text.decode("utf-8", "replace"))
 
 
 def resource(path: str) -> tuple[str, ...]:
@@ -180,8 +206,11 @@ def _operation(body: Any) -> str | None:
     """What a GraphQL or JSON-RPC body asks for."""
     if not isinstance(body, dict):
         return None
-    if isinstance(body.get("query"), str) and (found := _ROOT_FIELD.search(body["query"])):
-        return found[1]
+    query = body.get("query")
+    if isinstance(query, str):
+        head = _OPERATION.search(query)  # fragments may stand before it
+        if found := _ROOT_FIELD.search(query, head.end() if head else 0):
+            return found[1]
     return body["method"] if isinstance(body.get("method"), str) and "jsonrpc" in body else None
 
 

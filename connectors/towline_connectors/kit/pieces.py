@@ -20,8 +20,8 @@ _ALIKE = 4  # letters at least that the pieces of one kind begin with
 def from_pieces(
     stream: Manifest, streams: Sequence[Manifest], config: Mapping[str, Any], entries: Sequence[Entry]
 ) -> None:
-    """Where a stream is read by the records of another one, of which nothing was recorded, or by the values of a
-    setting: its pieces are those that were asked for."""
+    """Where a stream is read by the records of another one, of which nothing was recorded or not these, or by the
+    values of a setting: its pieces are those that were asked for."""
     partitions = stream.get("partitions") or []
     path = str((stream.get("request") or {}).get("path", ""))
     if len(partitions) != 1 or partitions[0]["kind"] not in ("Parent", "List"):
@@ -35,13 +35,25 @@ def from_pieces(
     keys = list(dict.fromkeys(found[1] for entry in entries if (found := piece.search(entry.path))))
     if partitions[0]["kind"] == "Parent":
         parent = next((each for each in streams if each["name"] == partitions[0]["stream"]), {})
-        if exchanges(parent.get("request") or {}, entries):
+        recorded = exchanges(parent.get("request") or {}, entries)
+        if recorded and (not keys or _named(keys, partitions[0]["key"], recorded)):
             return
     else:
         keys = _of_the_same_kind(keys, partitions[0].get("values"), path, streams, config)
     if keys:
         kept = {"optional": True} if partitions[0].get("optional") else {}  # a piece may be gone, as before
         stream["partitions"] = [{"name": name, "kind": "List", "values": keys, **kept}]
+
+
+def _named(keys: Sequence[str], expression: str, recorded: Sequence[Entry]) -> bool:
+    """Whether the records of the parent have one of the pieces as their key; they may have been asked for by another
+    name, as an issue by its key instead of its id."""
+    member = re.fullmatch(r"=(\w+)", expression)
+    if member is None:
+        return True
+    told = rb'"%s"\s*:\s*"?(?:%s)"?\s*[,}]'
+    pattern_ = re.compile(told % (re.escape(member[1]).encode(), b"|".join(re.escape(key).encode() for key in keys)))
+    return any(pattern_.search(entry.body) for entry in recorded)
 
 
 def _of_the_same_kind(

@@ -186,3 +186,37 @@ def test_another_query_of_the_same_address_was_not_recorded(tmp_path: Path) -> N
     matcher = Matcher(load(tmp_path, recorded), lenient=True)
     assert matcher.has(post("/q", {"query": "query Mine { issues { id name } }"}))
     assert not matcher.has(post("/q", {"query": "{ assets { id } }"}))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        '{"@odata.nextLink": "https://a.example/users?$skiptoken=a%2Bb"}',
+        '{"next": "https:\\/\\/a.example\\/users?limit=2\\u0026$skiptoken=a%2Bb"}',
+        "<WARNING><URL><![CDATA[https://a.example/users?limit=2&amp;$skiptoken=a%2Bb]]></URL></WARNING>",
+    ],
+)
+def test_leniently_a_page_that_an_answer_names_is_not_the_first_one(tmp_path: Path, first: str) -> None:
+    recorded = load(
+        tmp_path,
+        entry("https://a.example/users?$filter=x&$select=id&$top=2", first),
+        entry("https://a.example/users?$skiptoken=a%2Bb", "second"),
+    )
+    matcher = Matcher(recorded, lenient=True)
+    asked = [
+        get("/users", **{"$filter": "y", "$select": "id,name", "$top": "999"}),
+        get("/users", **{"$skiptoken": "a+b"}),
+    ]
+    assert bodies(matcher, *asked) == [first, "second"]
+
+
+def test_the_operation_of_graphql_is_told_behind_fragments_and_defaults(tmp_path: Path) -> None:
+    other = "query B($f: F = {status: OPEN}) { issues(f: $f) { ...P } }"
+    queries = ["fragment P on User { id } query A { users { ...P } }", other]
+    recorded = load(
+        tmp_path,
+        *(entry("https://a.example/graphql", text, "POST", **sent({"query": text})) for text in queries),
+    )
+    matcher = Matcher(recorded, lenient=True)
+    assert bodies(matcher, post("/graphql", {"query": "{ issues { id } }"})) == [other]
+    assert bodies(matcher, post("/graphql", {"query": "{ users { id } }"})) == [queries[0]]
