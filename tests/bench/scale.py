@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import contextlib
 import os
 import ssl
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 from aiohttp import web
 from kubernetes import client, config
 from tests.chaos.stage import CONNECTOR, Victim
@@ -32,6 +33,7 @@ from towline.core.schedule import stable_offset
 ROOT = Path(__file__).parents[2]
 _NAME = f"{fixtures.PREFIX}-bench-{os.getpid()}"
 _GROUP = "/apis/towline.dev/v1alpha1"
+PARTS = ("start", "quiet", "singles", "burst", "ticks", "probes")
 
 
 class Server:
@@ -72,15 +74,36 @@ class Server:
             for body in bodies:
                 group.create_task(one(body))
 
-    async def watch(self, path: str, seen: dict[str, float]) -> None:
-        """Note when each object is first heard of, by its name."""
+    @contextlib.asynccontextmanager
+    async def heard(self, path: str) -> AsyncIterator[dict[str, float]]:
+        """When each object that is made from now on is first heard of, by its name."""
         version = (await self.call("GET", path, limit="1"))["metadata"]["resourceVersion"]
-        query = {"watch": "1", "resourceVersion": version}
-        async with self._session.get(self._base + path, params=query) as stream:
-            async for line in stream.content:
-                event = json.loads(line)
-                if event["type"] == "ADDED":
-                    seen[event["object"]["metadata"]["name"]] = time.time()
+        seen: dict[str, float] = {}
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._watch(path, version, seen))
+            yield seen
+            watch.cancel()
+
+    async def _watch(self, path: str, version: str, seen: dict[str, float]) -> None:
+        while True:  # the server ends a watch now and then
+            query = {"watch": "1", "resourceVersion": version}
+            with contextlib.suppress(aiohttp.ClientError):
+                async with self._session.get(self._base + path, params=query) as stream:
+                    async for line in _lines(stream.content):
+                        event = orjson.loads(line)
+                        if event["type"] == "ERROR":
+                            raise RuntimeError(f"watch {path}: {event['object'].get('message')}")
+                        version = event["object"]["metadata"]["resourceVersion"]
+                        if event["type"] == "ADDED":
+                            seen.setdefault(event["object"]["metadata"]["name"], time.time())
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 async def until(what: str, look: Callable[[], Awaitable[bool]], seconds: float) -> bool:
@@ -180,59 +203,64 @@ class Bench:
 
         await until("the operator comes to rest", still, minutes * 60)
 
-    async def cold_start(self) -> None:
+    async def large(self, parts: set[str]) -> None:
+        """Everything that is done with all Integrations known."""
+        label = f"{self.options.integrations / 1000:g}k"
         first = self.operator("--requests-per-second=400")  # the first status of each; not what is measured
         await asyncio.to_thread(first.start)
         await self.settle(first)
         first.stop()
-        small = f"{self.options.integrations / 10000:g}k"
-        for label, options in ((small, ["--namespace=scale-small"]), (f"{self.options.integrations / 1000:g}k", [])):
-            operator = self.operator(*options)
-            began = time.monotonic()
-            await asyncio.to_thread(operator.start)
-            bench(f"scale_{label}_cold_start_seconds", time.monotonic() - began, "s")
-            if options:
-                operator.stop()
-        label = f"{self.options.integrations / 1000:g}k"
-        await self.settle(operator)
-        writes = operator.number("towline_api_writes")
-        await asyncio.sleep(self.options.quiet)
-        quiet = (operator.number("towline_api_writes") - writes) * 60 / self.options.quiet
-        bench(f"scale_{label}_quiet_writes_per_minute", quiet, "writes")
-        await self.one_after_another()
-        await self.burst(operator)
-        await self.ticks()
+        if "start" in parts:
+            small = self.operator("--namespace=scale-small")
+            await self.cold_start(small, f"{self.options.integrations / 10000:g}k")
+            small.stop()
+        operator = self.operator()
+        await self.cold_start(operator, label)
+        if "quiet" in parts:
+            await self.settle(operator)
+            writes = operator.number("towline_api_writes")
+            await asyncio.sleep(self.options.quiet)
+            quiet = (operator.number("towline_api_writes") - writes) * 60 / self.options.quiet
+            bench(f"scale_{label}_quiet_writes_per_minute", quiet, "writes")
+        if "singles" in parts:
+            await self.one_after_another()
+        if "burst" in parts:
+            await self.burst(operator)
+        if "ticks" in parts:
+            await self.ticks()
         bench(f"scale_{label}_rss_mib", operator.rss_mib(), "MiB")
         operator.stop()
+        if "ticks" in parts:
+            await self.cronjobs()
+
+    async def cold_start(self, operator: Victim, label: str) -> None:
+        began = time.monotonic()
+        await asyncio.to_thread(operator.start)
+        bench(f"scale_{label}_cold_start_seconds", time.monotonic() - began, "s")
 
     async def one_after_another(self) -> None:
-        seen: dict[str, float] = {}
-        watch = asyncio.create_task(self.server.watch("/apis/batch/v1/namespaces/scale-small/jobs", seen))
-        await asyncio.sleep(0.5)
         made: dict[str, float] = {}
-        for number in range(self.options.singles):
-            name = f"single-{number}"
-            await self.server.call("POST", f"{_GROUP}/namespaces/scale-small/syncjobs", syncjob(name, f"i{number}"))
-            made[f"{name}-1"] = time.time()
-            await asyncio.sleep(0.1)
-        await until("all Jobs", lambda: _have(seen, made), 60)
-        watch.cancel()
+        async with self.server.heard("/apis/batch/v1/namespaces/scale-small/jobs") as seen:
+            for number in range(self.options.singles):
+                name = f"single-{number}"
+                await self.server.call("POST", f"{_GROUP}/namespaces/scale-small/syncjobs", syncjob(name, f"i{number}"))
+                made[f"{name}-1"] = time.time()
+                await asyncio.sleep(0.1)
+            await until("all Jobs", lambda: _have(seen, made), 60)
         late = [max(0.0, seen[name] - at) * 1000 for name, at in made.items() if name in seen]
         bench("syncjob_to_job_p50_ms", percentile(late, 0.5), "ms")
         bench("syncjob_to_job_p99_ms", percentile(late, 0.99), "ms")
 
     async def burst(self, operator: Victim) -> None:
-        number, seen = self.options.burst, dict[str, float]()
-        watch = asyncio.create_task(self.server.watch("/apis/batch/v1/namespaces/scale-large/jobs", seen))
-        await asyncio.sleep(0.5)
+        number = self.options.burst
         names = [f"burst-{index}" for index in range(number)]
         assert operator.process is not None
-        began, worked = time.time(), cpu_seconds(operator.process.pid)
-        bodies = (syncjob(name, f"i{index}") for index, name in enumerate(names))
-        await self.server.create_all(f"{_GROUP}/namespaces/scale-large/syncjobs", bodies)
-        created = time.time() - began
-        await until("a Job of each SyncJob", lambda: _have(seen, [f"{name}-1" for name in names]), 300)
-        watch.cancel()
+        async with self.server.heard("/apis/batch/v1/namespaces/scale-large/jobs") as seen:
+            began, worked = time.time(), cpu_seconds(operator.process.pid)
+            bodies = (syncjob(name, f"i{index}") for index, name in enumerate(names))
+            await self.server.create_all(f"{_GROUP}/namespaces/scale-large/syncjobs", bodies)
+            created = time.time() - began
+            await until("a Job of each SyncJob", lambda: _have(seen, [f"{name}-1" for name in names]), 300)
         bench(f"burst_{number}_syncjobs_seconds", max(seen.values()) - began, "s")
         worked = cpu_seconds(operator.process.pid) - worked
         print(
@@ -240,17 +268,20 @@ class Bench:
         )
 
     async def ticks(self) -> None:
-        """Schedules that are due at the same minute, and as many CronJobs; then a burst of CronJobs."""
-        place, number, syncs = "namespaces/scale-burst", self.options.ticks, dict[str, float]()
-        watch = asyncio.create_task(self.server.watch(f"{_GROUP}/{place}/syncjobs", syncs))
+        """Schedules that are due at the same minute."""
+        place, number = "namespaces/scale-burst", self.options.ticks
         spec = {"schedule": {"cron": "* * * * *", "immediate": False}}
-        bodies = [integration(f"t{n}", self.connector, **spec) for n in range(number)]
-        await self.server.create_all(f"{_GROUP}/{place}/integrations", bodies)
-        await until("a SyncJob of each", lambda: _count(syncs, number), 150)
-        watch.cancel()
+        async with self.server.heard(f"{_GROUP}/{place}/syncjobs") as syncs:
+            bodies = [integration(f"t{n}", self.connector, **spec) for n in range(number)]
+            await self.server.create_all(f"{_GROUP}/{place}/integrations", bodies)
+            await until("a SyncJob of each", lambda: _count(syncs, number), 150)
         bench("tick_late_p99_ms", percentile([at - _tick(name) for name, at in syncs.items()], 0.99) * 1000, "ms")
         await self.server.call("DELETE", f"{_GROUP}/{place}/integrations")
         await until("no SyncJob", lambda: self._none(f"{_GROUP}/{place}/syncjobs"), 120)
+
+    async def cronjobs(self) -> None:
+        """Kubernetes' own controller: as many CronJobs that are due at the same minute; then a burst of them."""
+        number = self.options.ticks
         bench("cronjob_tick_late_p99_ms", percentile(await self._cronjobs(number), 0.99) * 1000, "ms")
         worked = cpu_seconds(self.manager)
         lates = await self._cronjobs(self.options.burst)
@@ -259,17 +290,16 @@ class Bench:
 
     async def _cronjobs(self, number: int) -> list[float]:
         """Seconds from the minute at which so many CronJobs are due to the first Job of each."""
-        place, jobs = "/apis/batch/v1/namespaces/scale-burst", dict[str, float]()
-        watch = asyncio.create_task(self.server.watch(f"{place}/jobs", jobs))
-        await asyncio.sleep(60 - time.time() % 60 + 2)  # a whole minute to make them in
-        await self.server.create_all(f"{place}/cronjobs", (cronjob(f"c{number}-{n}") for n in range(number)))
-        minute = (time.time() // 60 + 1) * 60
+        place = "/apis/batch/v1/namespaces/scale-burst"
+        async with self.server.heard(f"{place}/jobs") as jobs:
+            await asyncio.sleep(60 - time.time() % 60 + 2)  # a whole minute to make them in
+            await self.server.create_all(f"{place}/cronjobs", (cronjob(f"c{number}-{n}") for n in range(number)))
+            minute = (time.time() // 60 + 1) * 60
 
-        async def one_of_each() -> bool:
-            return len({name.rpartition("-")[0] for name in jobs}) >= number
+            async def one_of_each() -> bool:
+                return len({name.rpartition("-")[0] for name in jobs}) >= number
 
-        await until("a Job of each CronJob", one_of_each, 300)
-        watch.cancel()
+            await until("a Job of each CronJob", one_of_each, 300)
         await self.server.call("DELETE", f"{place}/cronjobs")
         await until("no Job of them", lambda: self._none(f"{place}/jobs"), 120)
         firsts: dict[str, float] = {}
@@ -329,10 +359,14 @@ async def _count(seen: dict[str, float], number: int) -> bool:
 async def run(kubeconfig: Path, options: argparse.Namespace, manager: int) -> None:
     server = Server(kubeconfig)
     bench_ = Bench(server, kubeconfig, options, manager)
+    parts = set(options.only or PARTS)
     try:
-        await bench_.prepare()
-        await bench_.cold_start()
-        if options.probes:
+        if parts - {"probes"}:
+            await bench_.prepare()
+            await bench_.large(parts)
+        else:
+            kubectl(kubeconfig, "create", "-f", "-", stdin=CONNECTOR % bench_.connector)
+        if "probes" in parts:
             await bench_.probes()
     finally:
         await server.close()
@@ -348,6 +382,7 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=100, help="schedules that are due at once")
     parser.add_argument("--probes", type=int, default=10_000, help="Integrations that are probed once a minute")
     parser.add_argument("--quiet", type=float, default=180, help="seconds in which nothing should be written")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be repeated")
     options = parser.parse_args()
     cluster = lifecycle.up(_NAME, "control-plane")
     try:

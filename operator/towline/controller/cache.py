@@ -26,7 +26,7 @@ class Cache:
         self._objects: dict[str, dict[Place, dict[str, Any]]] = defaultdict(dict)
         self._groups: dict[tuple[str, Place], set[Place]] = defaultdict(set)
         self._buried: dict[str, float] = {}
-        self._last_words: dict[Place, tuple[float, dict[str, Any]]] = {}
+        self._last_words: dict[Place, dict[str, tuple[float, dict[str, Any]]]] = defaultdict(dict)
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         return self._objects[kind].get((namespace, name))
@@ -44,11 +44,7 @@ class Cache:
 
     def departed(self, namespace: str, sync: str) -> list[dict[str, Any]]:
         """Pods of a SyncJob that are gone: what they said last, kept for a while."""
-        return [
-            pod
-            for (space, _), (_, pod) in self._last_words.items()
-            if space == namespace and pod["metadata"]["labels"].get(SYNC_LABEL) == sync
-        ]
+        return [pod for _, pod in self._last_words.get((namespace, sync), {}).values()]
 
     def put(self, kind: str, obj: dict[str, Any]) -> bool:
         """Take in an object; False if it is no news."""
@@ -70,8 +66,8 @@ class Cache:
         self._buried[meta["uid"]] = self._clock()
         place = (meta.get("namespace", ""), meta["name"])
         old = self._objects[kind].get(place)
-        if kind == "Pod":
-            self._last_words[place] = (self._clock(), obj)
+        if kind == "Pod" and (parent := parent_of(kind, obj)) is not None:
+            self._last_words[parent][meta["name"]] = (self._clock(), obj)
         if old is None or old["metadata"]["uid"] != meta["uid"]:
             return False
         del self._objects[kind][place]
@@ -95,7 +91,12 @@ class Cache:
         """Drop what was only kept for a while."""
         limit = self._clock() - _TOMBSTONE_SECONDS
         self._buried = {uid: at for uid, at in self._buried.items() if at >= limit}
-        self._last_words = {place: entry for place, entry in self._last_words.items() if entry[0] >= limit}
+        for parent, pods in list(self._last_words.items()):
+            kept = {name: entry for name, entry in pods.items() if entry[0] >= limit}
+            if kept:
+                self._last_words[parent] = kept
+            else:
+                del self._last_words[parent]
 
 
 def parent_of(kind: str, obj: dict[str, Any]) -> Place | None:
@@ -132,7 +133,20 @@ def slim(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
         ]
         return {"metadata": meta, "spec": {"containers": containers}, "status": _pod_status(obj.get("status") or {})}
     resource = BY_KIND[kind]  # items of a list come without them
-    return {**obj, "apiVersion": resource.api_version, "kind": kind, "metadata": meta}
+    whole = {**obj, "apiVersion": resource.api_version, "kind": kind, "metadata": meta}
+    if "status" in obj:
+        whole["status"] = _readable(obj["status"])
+    return whole
+
+
+def _readable(status: Any) -> dict[str, Any]:
+    """A status whose conditions are a list of objects, whatever an older schema let in: everybody looks at them."""
+    found: dict[str, Any] = status if isinstance(status, dict) else {}
+    conditions = found.get("conditions", [])
+    if isinstance(conditions, list) and all(isinstance(one, dict) for one in conditions):
+        return found
+    kept = [one for one in conditions if isinstance(one, dict)] if isinstance(conditions, list) else []
+    return {**found, "conditions": kept}
 
 
 def _pod_status(status: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from towline.controller import server
@@ -20,8 +21,8 @@ from towline.controller.feed import SELECTOR, Feed, quiet_logs
 from towline.controller.leader import Elector
 from towline.controller.probes import Probe, Prober
 from towline.controller.progress import Reports
-from towline.controller.queue import Key, WorkQueue
-from towline.controller.reconcilers import hold_slot, reconcile
+from towline.controller.queue import Key, Rest, WorkQueue
+from towline.controller.reconcilers import START, hold_slot, lane_of, reconcile
 from towline.controller.samples import samples
 from towline.controller.secretwatch import SecretWatch
 from towline.controller.settings import Settings
@@ -29,7 +30,7 @@ from towline.core.connectors import Check
 from towline.core.slots import Limits, Slots
 from towline.kube.access import Access
 from towline.kube.client import Client
-from towline.kube.errors import ApiError
+from towline.kube.errors import ApiError, ExpiredError
 from towline.kube.events import Recorder
 from towline.kube.resources import CONNECTORS, JOBS, OWN, PODS, WATCHED, Resource
 from towline.kube.secrets import Facts
@@ -57,7 +58,8 @@ class Operator:
         cache = Cache()
         # A stand-by knows the Integrations as well; told by two, each would be counted twice.
         metrics = Metrics(lambda: samples(cache, self.context.prober.samples()) if self._leads else (), version)
-        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error, clock)
+        lane = partial(lane_of, cache)
+        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error, clock, lane, START)
         self.context = Context(
             client=client,
             cache=cache,
@@ -210,19 +212,31 @@ class Operator:
         first = kind not in self._listed
         selector = SELECTOR if resource in (JOBS, PODS) else ""
         for namespace in (self._settings.namespaces if resource.namespaced else ()) or ("",):
-            items, version = await self._client.list(resource, namespace, selector)
-            present = set()
-            missed = 0
-            for item in items:
-                obj = slim(kind, item)
-                present.add(obj["metadata"]["uid"])
-                missed += self.context.take_in(kind, obj)
-            for ghost in self.context.cache.missing_from(kind, present, version):
-                if not namespace or ghost["metadata"].get("namespace") == namespace:
-                    missed += self.context.take_out(kind, ghost)
+            missed = await self._compare(resource, namespace, selector)
             if missed and not first:
                 self.context.metrics.watch_missed.labels(resource.plural).inc(missed)
         self._listed.add(kind)
+
+    async def _compare(self, resource: Resource, namespace: str, selector: str) -> int:
+        """How many objects the cache had missed. A page at a time: ten thousand objects at once would take memory
+        that the process never gives back."""
+        kind = resource.kind
+        missed = 0
+        while True:
+            present, version = set(), ""
+            try:
+                async for page, version in self._client.pages(resource, namespace, selector):  # noqa: B007  the last
+                    for item in page:
+                        obj = slim(kind, item)
+                        present.add(obj["metadata"]["uid"])
+                        missed += self.context.take_in(kind, obj)
+            except ExpiredError:
+                continue
+            break
+        for ghost in self.context.cache.missing_from(kind, present, version):
+            if not namespace or ghost["metadata"].get("namespace") == namespace:
+                missed += self.context.take_out(kind, ghost)
+        return missed
 
     def _hold_slots(self) -> None:
         for raw in self.context.cache.all("SyncJob"):
@@ -247,7 +261,7 @@ class Operator:
         else:
             self.context.take_in(kind, obj)
 
-    async def _reconcile(self, key: Key) -> datetime | None:
+    async def _reconcile(self, key: Key) -> datetime | Rest | None:
         again = await reconcile(self.context, key)
         if self.context.cache.get(*key) is None:
             self._queue.forget(key)

@@ -26,11 +26,19 @@ from towline.core.actions import (
 )
 from towline.core.conditions import Wanted, settle
 from towline.core.connectors import previous_conditions
-from towline.kube.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError, RefusedError
+from towline.kube.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from towline.kube.resources import BY_KIND, CLAIMS, JOBS, SYNCJOBS
 
 log = logging.getLogger(__name__)
 _OURS = frozenset(str(type_) for type_ in ConditionType)
+_UNTYPED = 500
 
 
 class JobRefusedError(Exception):
@@ -111,7 +119,13 @@ async def _patch_status(context: Context, kind: str, obj: dict[str, Any], status
         "status": status,
     }
     try:
-        written = await context.client.apply(resource, namespace, name, body, subresource="status")
+        try:
+            written = await context.client.apply(resource, namespace, name, body, subresource="status")
+        except UnavailableError as error:
+            if error.status != _UNTYPED:
+                raise
+            merged = {"metadata": body["metadata"], "status": _merged(obj.get("status"), status)}
+            written = await context.client.merge(resource, namespace, name, merged, subresource="status")
     except NotFoundError:
         context.cache.drop(kind, obj)
         raise
@@ -126,6 +140,20 @@ async def _patch_status(context: Context, kind: str, obj: dict[str, Any], status
             if key != own:
                 context.enqueue(key)
     return fresh
+
+
+def _merged(present: Any, status: dict[str, Any]) -> dict[str, Any]:
+    """A merge patch that leaves the same behind as server-side apply does, where that cannot work: of an object with a
+    stored field of another type than the schema's the API server can make nothing. What others wrote stays."""
+    found: dict[str, Any] = present if isinstance(present, dict) else {}
+    conditions = found.get("conditions")
+    theirs = [
+        one
+        for one in (conditions if isinstance(conditions, list) else [])
+        if isinstance(one, dict) and one.get("type") not in _OURS
+    ]
+    gone = {key: None for key in found if key not in status}
+    return {**gone, **status, "conditions": [*(status.get("conditions") or []), *theirs]}
 
 
 async def refresh(context: Context, kind: str, namespace: str, name: str) -> None:

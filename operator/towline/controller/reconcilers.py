@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,13 +16,14 @@ from towline.api.conditions import ConditionType, Reason
 from towline.api.explain import explain
 from towline.api.integration import Integration
 from towline.api.syncjob import SyncJob
+from towline.controller.cache import Cache
 from towline.controller.context import Context
 from towline.controller.perform import JobRefusedError, perform, poisoned, refusal
-from towline.controller.queue import Key
+from towline.controller.queue import Key, Rest
 from towline.controller.snapshots import is_running, runs_of, snapshot_of
 from towline.controller.surroundings import check_integration, depends_on_others
 from towline.core import names, syncstatus
-from towline.core.actions import CreateJob, Emit, PatchStatus, Slot, earliest
+from towline.core.actions import Action, CreateJob, Decision, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.integrations import reconcile_integration
@@ -30,11 +33,13 @@ from towline.core.syncjobs import reconcile_sync
 from towline.core.validate import Problem, View
 from towline.kube.errors import NotFoundError
 
+START = "start"
+"""The lane of SyncJobs that may start."""
 _ORDER = {"Manual": 0, "Webhook": 0, "CredentialsRotated": 1, "SpecChange": 1, "Schedule": 2}
 
 
-async def reconcile(context: Context, key: Key) -> datetime | None:
-    """Bring one object a step further; returns when to look at it again."""
+async def reconcile(context: Context, key: Key) -> datetime | Rest | None:
+    """Bring one object a step further; returns when to look at it again, or what is left to do."""
     started = time.perf_counter()
     try:
         raw = context.cache.get(*key)
@@ -99,17 +104,28 @@ def _rotated(context: Context, key: Key, checked: View | Problem | None) -> bool
     return before != checked.credentials_version
 
 
-async def _syncjob(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+async def _syncjob(context: Context, key: Key, raw: dict[str, Any]) -> datetime | Rest | None:
     try:
         return await _advance(context, key, raw)
     except Exception:
-        # A SyncJob that cannot be handled must not stand at the head of the queue for slots.
-        if not is_running(raw):
-            _give_back(context, key)
+        _after_failure(context, key, raw)
         raise
 
 
-async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+def _after_failure(context: Context, key: Key, raw: dict[str, Any]) -> None:
+    """A SyncJob that cannot be handled must not stand at the head of the queue for slots."""
+    if not is_running(raw):
+        _give_back(context, key)
+
+
+def lane_of(cache: Cache, key: Key) -> str:
+    """SyncJobs that may start wait by themselves: no status that is to be written stands before them."""
+    raw = cache.get(*key) if key.kind == "SyncJob" else None
+    status = (raw.get("status") or {}) if raw else {}
+    return START if raw and not status.get("completionTime") and not is_running(raw) else key.kind
+
+
+async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime | Rest | None:
     now = context.clock()
     try:
         sync = SyncJob.model_validate(raw)
@@ -122,23 +138,62 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
     snapshot = await snapshot_of(context, key, raw, sync)
     decision = reconcile_sync(snapshot, now, context.settings.runs)
     if decision.slot is Slot.WANT and context.slots.ask(_request(context, key, sync)):
-        snapshot = await snapshot_of(context, key, raw, sync)
-        decision = reconcile_sync(snapshot, context.clock(), context.settings.runs)
+        decision = reconcile_sync(replace(snapshot, slot=True), context.clock(), context.settings.runs)
+    launching, others = _launching(decision)
     try:
-        await perform(context, key.kind, raw, decision.actions)
+        obj = await perform(context, key.kind, raw, launching)
     except JobRefusedError as error:
         text = refusal(error.cause, key.namespace)
         status = syncstatus.waiting(sync, Reason.PENDING, text, now)
         await perform(context, key.kind, raw, [PatchStatus(status), Emit("Warning", "JobRefused", text)])
         _give_back(context, key)
         raise error.cause from None
-    if any(isinstance(action, CreateJob) for action in decision.actions):
+    if launching:
         context.audit.handed_over(Key("Integration", key.namespace, sync.spec.integration_ref.name))
-    if decision.slot is Slot.HOLD:
         _wake_next(context)
-    elif decision.slot is Slot.RELEASE:
-        _give_back(context, key)
+        # The pod is on its way. What is told of it waits for its turn, and no other start waits for that.
+        return Rest(partial(_tell, context, key, obj, others, decision.look_again))
+    if others:
+        return Rest(partial(_settle, context, key, raw, decision))
+    _pass_on_slot(context, key, decision.slot)
     return decision.look_again
+
+
+def _launching(decision: Decision) -> tuple[list[Action], list[Action]]:
+    """The actions up to the one that creates a Job, and those after it; none before it where none is created."""
+    at = next((number for number, one in enumerate(decision.actions, 1) if isinstance(one, CreateJob)), 0)
+    return decision.actions[:at], decision.actions[at:]
+
+
+async def _tell(
+    context: Context, key: Key, raw: dict[str, Any], actions: list[Action], again: datetime | None
+) -> datetime | None:
+    """Status and events of a run whose Job was just made. After a failure the Job is found and taken on."""
+    try:
+        await perform(context, key.kind, raw, actions)
+    except NotFoundError:
+        return None  # deleted meanwhile
+    return again
+
+
+async def _settle(context: Context, key: Key, raw: dict[str, Any], decision: Decision) -> datetime | None:
+    """Everything that is not the start of a run."""
+    try:
+        await perform(context, key.kind, raw, decision.actions)
+    except NotFoundError:
+        return None
+    except Exception:
+        _after_failure(context, key, raw)
+        raise
+    _pass_on_slot(context, key, decision.slot)
+    return decision.look_again
+
+
+def _pass_on_slot(context: Context, key: Key, slot: Slot) -> None:
+    if slot is Slot.HOLD:
+        _wake_next(context)
+    elif slot is Slot.RELEASE:
+        _give_back(context, key)
 
 
 def hold_slot(context: Context, key: Key, raw: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +47,8 @@ async def snapshot_of(context: Context, key: Key, raw: dict[str, Any], sync: Syn
         age = _START_SECONDS if starting else context.settings.secret_check_seconds
         checked, around = await check_integration(context, parent or {}, integration, age)
     runs = runs_of(context, key.namespace, sync.spec.integration_ref.name)
-    open_runs = unfinished(runs)
+    # A run whose Job was made a moment ago may not have told so yet: it counts as started all the same.
+    open_runs = unfinished(replace(run, started=True) if _has_slot(context, key, run) else run for run in runs)
     jobs = _jobs(context, key)
     pods = _pods(context, key, jobs)
     if is_running(raw) and sync.status:
@@ -78,6 +80,10 @@ async def snapshot_of(context: Context, key: Key, raw: dict[str, Any], sync: Syn
         origin=_origin(context, sync, integration, around) if integration and not finished and starting else None,
         progress=_progress(context, key, sync),
     )
+
+
+def _has_slot(context: Context, key: Key, run: Run) -> bool:
+    return not run.started and context.slots.holds(Key(key.kind, key.namespace, run.name))
 
 
 def _progress(context: Context, key: Key, sync: SyncJob) -> Progress | None:

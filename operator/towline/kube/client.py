@@ -14,7 +14,7 @@ import orjson
 
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
-from towline.kube.errors import ApiError, NotFoundError, NotLeadingError, UnavailableError, error_for
+from towline.kube.errors import ApiError, ExpiredError, NotFoundError, NotLeadingError, UnavailableError, error_for
 from towline.kube.resources import JOBS, Resource
 
 FIELD_MANAGER = "towline"
@@ -38,8 +38,10 @@ class Client:
         self._tries = tries
         self._timeout = timeout
         self._bucket = Bucket(rate, burst)
-        self._jobs = Bucket(rate, burst)  # of its own, so that a burst of status writes does not hold up Jobs
-        self._checks = Bucket(rate, burst)
+        # Of their own, so that no burst of status writes holds up the start of a run: one Job, and the one or two
+        # objects that are looked at before it.
+        self._starts = Bucket(2 * rate, 2 * burst)
+        self._reads = Bucket(4 * rate, 4 * burst)
         self._session: aiohttp.ClientSession | None = None
         self.requests = 0
         self.writes = 0
@@ -58,25 +60,26 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        """One object. Raises NotFoundError."""
-        return await self._call("GET", resource, namespace, name)
+    async def get(self, resource: Resource, namespace: str, name: str, bucket: Bucket | None = None) -> dict[str, Any]:
+        """One object. Raises NotFoundError. `bucket` takes the place of the one for all who read."""
+        return await self._call("GET", resource, namespace, name, bucket=bucket)
 
     async def is_current(self, resource: Resource, namespace: str, name: str, version: str) -> bool:
         """Whether an object still has this resourceVersion: asked before what cannot be taken back. NotFoundError."""
-        found = await self._call("GET", resource, namespace, name, accept=_METADATA, bucket=self._checks)
+        found = await self._call("GET", resource, namespace, name, accept=_METADATA)
         return bool(found["metadata"]["resourceVersion"] == version)
 
     async def get_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object without its content: the API server leaves data out."""
         return await self._call("GET", resource, namespace, name, accept=_METADATA)
 
-    async def list(
+    async def pages(
         self, resource: Resource, namespace: str = "", selector: str = ""
-    ) -> tuple[list[dict[str, Any]], str]:
-        """All objects, read consistently and in pages, and the resourceVersion of the list."""
-        items: list[dict[str, Any]] = []
-        token, version = "", ""
+    ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
+        """All objects, read consistently, a page at a time with the resourceVersion of the list.
+
+        Raises ExpiredError when the later pages are gone: what was read is not the whole."""
+        token = ""
         while True:
             query = {"limit": str(_PAGE)}
             if selector:
@@ -86,15 +89,27 @@ class Client:
             try:
                 page = await self._call("GET", resource, namespace, query=query)
             except ApiError as error:
-                if error.status != 410 or not token:  # the pages expired while they were read
-                    raise
-                items, token = [], ""
-                continue
-            items += page.get("items") or []
-            version = page["metadata"].get("resourceVersion", version)
+                if error.status == 410 and token:
+                    raise ExpiredError(error.action, 410, error.reason) from None
+                raise
+            yield page.get("items") or [], page["metadata"].get("resourceVersion", "")
             token = page["metadata"].get("continue") or ""
             if not token:
-                return items, version
+                return
+
+    async def list(
+        self, resource: Resource, namespace: str = "", selector: str = ""
+    ) -> tuple[list[dict[str, Any]], str]:
+        """All objects, and the resourceVersion of the list."""
+        while True:
+            items: list[dict[str, Any]] = []
+            version = ""
+            try:
+                async for page, version in self.pages(resource, namespace, selector):  # noqa: B007  the last counts
+                    items += page
+            except ExpiredError:
+                continue
+            return items, version
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The created object. Raises AlreadyExistsError, also when an earlier try came through unheard."""
@@ -122,7 +137,10 @@ class Client:
         subresource: str = "",
         manager: str = FIELD_MANAGER,
     ) -> dict[str, Any]:
-        """Server-side apply. With metadata.resourceVersion in the body, a changed object answers ConflictError."""
+        """Server-side apply. With metadata.resourceVersion in the body, a changed object answers ConflictError.
+
+        Raises UnavailableError with status 500 at once: the API server cannot apply to an object whose stored fields
+        do not have the types of the schema, now or later."""
         return await self._call(
             "PATCH",
             resource,
@@ -132,12 +150,22 @@ class Client:
             body=body,
             query={"fieldManager": manager, "force": "true", "fieldValidation": "Strict"},
             content_type="application/apply-patch+yaml",
+            hopeless=500,
         )
 
-    async def merge(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A JSON merge patch."""
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any], subresource: str = ""
+    ) -> dict[str, Any]:
+        """A JSON merge patch. With metadata.resourceVersion in the body, a changed object answers ConflictError."""
         return await self._call(
-            "PATCH", resource, namespace, name, body=body, content_type="application/merge-patch+json"
+            "PATCH",
+            resource,
+            namespace,
+            name,
+            subresource,
+            body=body,
+            query={"fieldManager": FIELD_MANAGER},
+            content_type="application/merge-patch+json",
         )
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,11 +222,12 @@ class Client:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        hopeless: int = 0,
         bucket: Bucket | None = None,
     ) -> dict[str, Any]:
         place = "/".join(part for part in (namespace, name) if part)
         action = f"{verb} {resource.plural} {place}".strip()
-        bucket = bucket or (self._jobs if resource is JOBS else self._bucket)
+        bucket = bucket or self._bucket_for(verb, resource, name)
         tries = 0
         while True:
             await bucket.take()
@@ -208,9 +237,14 @@ class Client:
                 )
             except UnavailableError as error:
                 tries += 1
-                if tries >= self._tries:
+                if tries >= self._tries or error.status == hopeless != 0:
                     raise
                 await asyncio.sleep(_delay(tries, error))
+
+    def _bucket_for(self, verb: str, resource: Resource, name: str) -> Bucket:
+        if verb == "POST" and resource is JOBS:
+            return self._starts
+        return self._reads if verb == "GET" and name else self._bucket
 
     async def _request(
         self,

@@ -35,6 +35,10 @@ class RefusedError(ApiError):
     """Not allowed, or not valid: asking again will not help before something changes."""
 
 
+class ExpiredError(ApiError):
+    """The rest of a list is no longer to be had."""
+
+
 class NotLeadingError(ApiError):
     """This process does not lead (any more), so it may not write."""
 

@@ -28,7 +28,7 @@ from towline.kube.errors import (
     UnavailableError,
     error_for,
 )
-from towline.kube.resources import INTEGRATIONS, JOBS, SECRETS
+from towline.kube.resources import INTEGRATIONS, JOBS, SECRETS, SYNCJOBS
 from towline.kube.secrets import Facts, facts_of
 from towline.metrics import IntegrationSample, Metrics
 
@@ -155,6 +155,34 @@ async def test_lists_are_read_in_pages_and_begin_anew_when_pages_expire() -> Non
     async with api_server(handler) as client:
         items, version = await client.list(INTEGRATIONS)
     assert (len(items), version, calls) == (1, "7", ["", "old", ""])
+
+
+async def test_no_write_of_a_status_holds_up_what_starts_a_run() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({"metadata": {"resourceVersion": "7"}})
+
+    async with api_server(handler) as made, Client(made._access, rate=0.01, burst=1) as client:
+        await client.apply(INTEGRATIONS, "ns", "x", {}, subresource="status")
+        waiting = asyncio.create_task(client.apply(INTEGRATIONS, "ns", "x", {}, subresource="status"))
+        async with asyncio.timeout(10):
+            assert await client.is_current(SYNCJOBS, "ns", "x", "7")
+            await client.get(SECRETS, "ns", "x")
+            await client.create(JOBS, "ns", {"metadata": {"name": "x-1"}})
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_an_apply_that_meets_an_object_of_the_wrong_type_is_not_repeated() -> None:
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return status(500, "InternalError")
+
+    async with api_server(handler) as client:
+        with pytest.raises(UnavailableError) as caught:
+            await client.apply(INTEGRATIONS, "ns", "x", {}, subresource="status")
+    assert (caught.value.status, asked) == (500, ["PATCH"])
 
 
 async def test_deleting_what_is_gone_is_fine() -> None:
