@@ -169,6 +169,34 @@ def test_an_error_with_status_200_is_no_empty_answer(tmp_path: Path) -> None:
     assert found["endpoints"].result.reason is Reason.PERMISSION_DENIED
 
 
+def test_cases_and_issues_of_version_5_are_read_to_the_count_of_the_filter(tmp_path: Path) -> None:
+    case = {
+        "case_id": 7, "case_name": "Theft", "status_progress": "Resolved - True Positive", "severity": "high",
+        "creation_time": 1767225600000, "issue_ids": [9, 10], "issue_categories": ["Malware"], "hosts": ["web:e1"],
+        "resolve_reason": "Resolved - True Positive",
+    }  # fmt: skip
+    issues = [
+        {"id": 9, "name": "Script", "severity": "LOW", "status.progress": "New", "observation_time": 1767225600000},
+        {"id": 10, "name": None, "severity": None, "status": {"progress": "In Progress"}, "detection": None},
+    ]
+
+    def answer(records: list[Any]) -> Any:
+        return {"reply": {"DATA": records, "FILTER_COUNT": len(records), "TOTAL_COUNT": 5000}}
+
+    found = replayed(
+        tmp_path,
+        "cortex-xdr",
+        ["cases", "issues"],
+        exchange("POST", f"{CORTEX}/v1/case/search", answer([case]), {"request_data": {"search_from": 0}}),
+        exchange("POST", f"{CORTEX}/v1/issue/search/", answer(issues), {"request_data": {"search_from": 0}}),
+    )
+    [row] = rows(found["cases"], "incident")
+    assert (row["source_key"], row["title"], row["status_id"], row["asset_key"]) == ("7", "Theft", 4, "e1")
+    assert (row["finding_uids"], row["category"]) == (["9", "10"], "Malware")
+    told = [(row["source_key"], row["severity_id"], row["status_id"]) for row in rows(found["issues"], "alert")]
+    assert told == [("9", 2, 1), ("10", 0, 2)]
+
+
 # -- Wiz
 
 
