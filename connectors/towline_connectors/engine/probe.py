@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from towline.api.connector import ConnectorSpec
 from towline.contract import Plan
 from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.errors import EngineError, Unreachable
@@ -15,19 +16,6 @@ from towline_connectors.engine.run import check
 
 if TYPE_CHECKING:
     from towline_connectors.engine.accounts import Accounts
-
-_NEEDED = (
-    "http",
-    "ldap",
-    "health",
-    "credentials",
-    "configSchema",
-    "egress",
-    "title",
-    "version",
-    "category",
-    "capabilities",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +27,6 @@ class Answer:
     certificate: Lifetime | None = None
 
 
-def lean(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest without what a health call does not need: compiling streams would take longer than the call."""
-    return {key: manifest[key] for key in _NEEDED if key in manifest}
-
-
 async def probe(
     plan: Plan,
     secrets: Mapping[str, str],
@@ -52,9 +35,11 @@ async def probe(
     ca_bundle: str | None = None,
     proxy: str | None = None,
     accounts: Accounts | None = None,
+    spec: ConnectorSpec | None = None,
 ) -> Answer:
     """Asks once. Sends nothing twice; raises nothing expected.
 
+    `spec` is the manifest where it was parsed and found good before; the plan's is not looked at then.
     `accounts` keeps tokens and budgets from one probe to the next, for all integrations that share a credential."""
     began = time.monotonic()
     failure: EngineError | None = None
@@ -62,7 +47,7 @@ async def probe(
     try:
         async with asyncio.timeout(seconds):
             certificate = await check(
-                plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy, accounts=accounts
+                plan, secrets, deadline=began + 1.0, ca_bundle=ca_bundle, proxy=proxy, accounts=accounts, spec=spec
             )
     except EngineError as error:
         failure = error

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from towline.api.connector import ConnectorSpec
 from towline.contract import Plan, RunResult
 from towline_connectors.engine import clock as clocks
 from towline_connectors.engine import expressions, interpolate, window
@@ -154,14 +155,17 @@ async def check(
     ca_bundle: str | None = None,
     proxy: str | None = None,
     accounts: Accounts | None = None,
+    spec: ConnectorSpec | None = None,
 ) -> Lifetime | None:
     """The check of mode Check alone, in the event loop that runs. Waits end at `deadline`. Raises EngineError.
+
+    `spec` is the manifest where it was parsed and found good before.
 
     Returns how long the system's certificates are valid; None where it showed none."""
     kept = Secrets(secrets, "the Secret that spec.credentials.secretRef names")
     runner = _Runner(plan, kept, "", lambda _p: None, Stop(), ca_bundle, proxy, None, lambda: datetime.now(UTC))
     runner.accounts = accounts
-    source = runner._open(compile_plan(plan), deadline)
+    source = runner._open(Compiled(spec, ()) if spec is not None else compile_plan(plan), deadline)
     try:
         try:
             await source.check()

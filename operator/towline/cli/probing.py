@@ -12,7 +12,7 @@ from towline.core.expiry import Expiry, What
 from towline_connectors.engine import certificates
 from towline_connectors.engine.accounts import Accounts
 from towline_connectors.engine.certificates import Lifetime
-from towline_connectors.engine.probe import lean, probe
+from towline_connectors.engine.probe import probe
 
 
 class SystemProber:
@@ -23,14 +23,14 @@ class SystemProber:
 
     async def __call__(self, target: Target, seconds: float) -> Found:
         """Make the health call of a manifest once. Raises only what nobody foresaw."""
-        plan = target.plan.model_copy(update={"manifest": lean(target.plan.manifest)})
         answer = await probe(
-            plan,
+            target.plan,
             target.secrets,
             seconds,
             ca_bundle=_as_file(target.ca_bundle) if target.ca_bundle else None,
             proxy=target.proxy or None,
             accounts=self._accounts,
+            spec=target.spec,
         )
         expiries = _expiries(target, answer.certificate)
         if answer.failure is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from towline.core.validate import View
 from towline.kube.bucket import Bucket
 from towline.kube.client import Client
 from towline.kube.errors import NotFoundError
-from towline.kube.resources import CONFIGMAPS, SECRETS
+from towline.kube.resources import CONFIGMAPS, SECRETS, Resource
 from towline.kube.secrets import values_of
 from towline.metrics import Metrics
 
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS = 10.0
 _MIN_EVERY = 30.0
 _BUSY_SECONDS = 1.0
+_SECRETS_PER_SECOND = 250.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Target:
     """All that a health call needs. Holds secrets: it lives for one call and is never logged."""
 
     plan: Plan
+    """Without the manifest: `spec` is it, parsed once for all who use it."""
+    spec: ConnectorSpec
     secrets: dict[str, str]
     ca_bundle: str = ""
     """PEM."""
@@ -106,6 +110,10 @@ class Prober:
         self._watched: dict[Key, _Watched] = {}
         self._queue = WorkQueue(self._work, at_once, clock=clock)
         self._bucket = Bucket(250, 250)
+        # Of their own: what starts a run reads Secrets as well, and must not wait for probes.
+        self._secrets = Bucket(_SECRETS_PER_SECOND, int(_SECRETS_PER_SECOND))
+        self._held_up: dict[str, dict[Key, None]] = defaultdict(dict)
+        """Who waits for a host that is asked by as many as it may be, in their order."""
         self.breakers = Breakers()
         self.heard: Callable[[Key, str, str, Probed], None] = lambda *_: None
         """Told of each probe: the Integration, its uid, its Connector."""
@@ -171,6 +179,7 @@ class Prober:
             return None  # no lock-out at the vendor: rejected credentials rest until they change
         host = next(iter(found.view.allowed_hosts), found.view.connector.metadata["name"])
         if self.breakers.busy(host):
+            self._held_up[host][key] = None
             return self._clock() + timedelta(seconds=_BUSY_SECONDS)
         if refused := self.breakers.refuses(host):
             return self._take(key, found, Probed(self._clock(), Reason.UNREACHABLE, refused))
@@ -188,8 +197,21 @@ class Prober:
             failure = answer.message if answer.reason is Reason.UNREACHABLE else ""
         finally:
             self.breakers.end(host, failure)
+            self._let_on(host)
         probed = Probed(self._clock(), answer.reason, answer.message, answer.seconds, answer.expiries)
         return self._take(key, found, probed)
+
+    def _let_on(self, host: str) -> None:
+        """The next of those who wait for a host. One that is gone meanwhile is passed over."""
+        waiting = self._held_up.get(host)
+        while waiting:
+            key = next(iter(waiting))
+            del waiting[key]
+            if key in self._watched:
+                self._queue.add(key)
+                break
+        if not waiting:
+            self._held_up.pop(host, None)
 
     def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
         connector = str(found.view.connector.metadata["name"])
@@ -215,17 +237,20 @@ class Prober:
         bundle = proxy = ""
         try:
             if view.credential_items and spec.credentials and spec.credentials.secret_ref:
-                values = values_of(await self._client.get(SECRETS, namespace, spec.credentials.secret_ref.name))
+                values = values_of(await self._get(SECRETS, namespace, spec.credentials.secret_ref.name))
                 secrets = {credential: values.get(key, "") for key, credential in view.credential_items}
             if ref := spec.ca_bundle_ref:
                 resource = SECRETS if ref.kind == "Secret" else CONFIGMAPS
-                bundle = values_of(await self._client.get(resource, namespace, ref.name)).get(ref.key, "")
+                bundle = values_of(await self._get(resource, namespace, ref.name)).get(ref.key, "")
             if spec.proxy_secret_ref:
-                values = values_of(await self._client.get(SECRETS, namespace, spec.proxy_secret_ref.name))
+                values = values_of(await self._get(SECRETS, namespace, spec.proxy_secret_ref.name))
                 proxy = values.get("proxy_url", "")
         except NotFoundError:
             return None
-        return Target(_plan(found, namespace, self._egress), secrets, bundle, proxy)
+        return Target(_plan(found, namespace, self._egress), view.connector.spec, secrets, bundle, proxy)
+
+    async def _get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        return await self._client.get(resource, namespace, name, self._secrets)
 
 
 def _can_be_probed(spec: ConnectorSpec) -> bool:
@@ -262,7 +287,7 @@ def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:
         streams=[],
         config=found.view.config,
         connector=str(found.view.connector.metadata["name"]),
-        manifest=found.view.connector.spec.wire(),
+        manifest={},
         allowed_hosts=list(found.view.allowed_hosts),
         egress=egress,
     )

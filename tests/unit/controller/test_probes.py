@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -145,6 +146,45 @@ async def test_a_dead_host_is_asked_by_one_of_many_now_and_then() -> None:
         assert len(made.targets) == FAILURES_UNTIL_OPEN
         tracks = [made.prober.track(key) for key in keys]
         assert all(track is not None and track.state is State.DOWN for track in tracks), "all of them know"
+
+
+async def test_who_waits_for_a_slow_host_is_let_on_as_soon_as_another_has_ended() -> None:
+    async with hand() as made:
+        go, running = asyncio.Event(), 0
+
+        async def slow(target: Target, _: float) -> Found:
+            nonlocal running
+            running += 1
+            made.targets.append(target)
+            await go.wait()
+            running -= 1
+            return Found(Reason.REACHABLE, "", 0.05)
+
+        made.prober._probe = slow
+        names = [f"acme-{number}" for number in range(20)]
+        for name in names:
+            made.consider(Key("Integration", "secops", name))
+        made.prober.forget(Key("Integration", "secops", "acme-9"))
+        work = asyncio.create_task(made.prober.run())
+        async with asyncio.timeout(20):
+            while running < 8:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert running == 8
+            go.set()  # the clock stands still: nobody comes again for the time that has passed
+            while len(made.targets) < 19 or running:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        work.cancel()
+
+
+async def test_probes_of_one_connector_share_its_parsed_manifest() -> None:
+    async with hand() as made:
+        made.consider()
+        await made.turn()
+        await made.turn()
+        first, second = made.targets
+        assert first.spec is second.spec
+        assert first.plan.manifest == {}
 
 
 async def test_who_is_suspended_or_has_no_health_call_is_not_probed() -> None:

@@ -25,10 +25,11 @@ from towline_connectors.engine.accounts import Accounts
 from towline_connectors.engine.breaker import Breaker
 from towline_connectors.engine.budget import Budgets, Limiter
 from towline_connectors.engine.caller import Caller
+from towline_connectors.engine.compile import load_spec
 from towline_connectors.engine.errors import RateLimited, Unreachable
 from towline_connectors.engine.http import Client
 from towline_connectors.engine.interpolate import Scope, Secrets, fill
-from towline_connectors.engine.probe import lean, probe
+from towline_connectors.engine.probe import probe
 from towline_connectors.engine.source import Setup
 from towline_connectors.engine.waits import Wait, parse
 
@@ -362,10 +363,11 @@ async def test_probes_of_one_credential_fetch_one_token(vendor: Vendor) -> None:
     vendor.json("/ok", {})
     auth = {"kind": "OAuth2ClientCredentials", "tokenURL": f"{vendor.url}/token"}
     manifest = spec(vendor.url, [users()], auth=auth)
-    wanted = plan({**lean(manifest), "streams": []})
+    parsed = load_spec(manifest)  # once, as the operator does
+    wanted = plan(manifest).model_copy(update={"manifest": {}, "streams": []})
     accounts = Accounts()
     for _ in range(3):
-        failure = (await probe(wanted, SECRETS, 5.0, accounts=accounts)).failure
+        failure = (await probe(wanted, SECRETS, 5.0, accounts=accounts, spec=parsed)).failure
         assert failure is None
     assert vendor.paths().count("/token") == 1
     assert vendor.paths().count("/ok") == 3
