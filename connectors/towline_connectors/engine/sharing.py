@@ -17,7 +17,7 @@ from towline_connectors.engine.mapping import Cursor, Mapper, Output, Row, Strea
 
 Known = list[dict[str, int | None]]  # for each emit, key: hash of what was written last; None when it is not known
 
-MAX_PARTS = 6  # of the eight that a batch has
+MAX_PARTS = 7  # of the eight that a batch has
 # What JSON would change on the way is not handed over: bytes and dates stay here.
 _EXACT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 
@@ -71,7 +71,7 @@ class Pace:
 
     def learn(self, seconds: float, starved: float, waited: float, idle: float) -> None:
         """One batch took `seconds`; of them the vendor was waited for, the other process was, and that was idle."""
-        if starved > seconds / 5:
+        if starved > seconds / 3:
             self.parts -= 1  # the vendor sets the pace
         elif waited > idle + seconds / 20:
             self.parts -= 1
