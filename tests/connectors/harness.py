@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +43,7 @@ class Integration:
     streams: list[str] | None = None
     ca: Path | None = None
     reroute: str | None = None  # http://HOST:PORT of a replay, instead of the real hosts
+    reread: Callable[[], Mapping[str, str]] | None = None  # the credentials as they are now
     results: list[RunResult] = field(default_factory=list)
 
     def plan(self, mode: str = "Incremental", deadline: int = 600, **overrides: Any) -> Plan:
@@ -76,7 +77,8 @@ class Integration:
     def sync(self, mode: str = "Incremental", **overrides: Any) -> RunResult:
         plan = self.plan(mode, **overrides)
         sink = None if mode == "Check" else open_sink(str(self.database))
-        result = run(plan, self.secrets, sink, ca_bundle=str(self.ca) if self.ca else None, reroute=self.reroute)
+        ca = str(self.ca) if self.ca else None
+        result = run(plan, self.secrets, sink, ca_bundle=ca, reroute=self.reroute, reread=self.reread)
         self.results.append(result)
         return result
 

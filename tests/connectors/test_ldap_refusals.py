@@ -28,6 +28,28 @@ def test_a_wrong_password_is_told_as_such_and_never_shown(large_openldap: Slapd,
     assert "localhost" in result.message
 
 
+def test_a_password_that_was_rotated_since_the_run_began_is_read_anew_and_tried_once(
+    large_openldap: Slapd, tmp_path: Path
+) -> None:
+    integration = integration_of(large_openldap, tmp_path / "data.db")
+    rotated, asked = dict(integration.secrets), 0
+    integration.secrets = {**rotated, "password": "that-of-yesterday"}
+
+    def reread() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        return rotated
+
+    integration.reread = reread
+    assert integration.sync().reason is Reason.COMPLETED
+    assert (asked, integration.count("users") > 0) == (1, True)
+    rotated = {**rotated, "password": "that-of-tomorrow"}
+    result = integration.sync()
+    assert result.reason is Reason.CREDENTIALS_REJECTED
+    assert "that-of" not in result.message
+    assert asked == 2, "once more is all: the account must not be locked"
+
+
 def test_an_empty_password_is_refused_before_it_is_sent(large_openldap: Slapd, tmp_path: Path) -> None:
     """Servers take such a bind for an anonymous one and call it a success."""
     integration = integration_of(large_openldap, tmp_path / "data.db")

@@ -28,12 +28,14 @@ from towline_connectors.engine.addresses import plain_host
 from towline_connectors.engine.certificates import Lifetime
 from towline_connectors.engine.errors import (
     ConfigInvalid,
+    CredentialsRejected,
     HostNotAllowed,
     InvalidManifest,
     KeyMissing,
     SkipStream,
     Unreachable,
 )
+from towline_connectors.engine.interpolate import Scope, Secrets
 from towline_connectors.engine.ldap_errors import cause, failure
 from towline_connectors.engine.ldap_values import Wanted
 from towline_connectors.engine.retry import Patience, Policy
@@ -49,18 +51,20 @@ MAX_RANGE_ROUNDS: Final = 10_000  # a server that never ends a range must not ho
 ROOT_ATTRIBUTES: Final = ("defaultNamingContext", "namingContexts", "dsServiceName")
 
 
-def open_source(setup: Setup) -> LdapSource:
+def open_source(setup: Setup, scope: Scope) -> LdapSource:
     """The directory that a manifest's `ldap` describes. Raises InvalidManifest, ConfigInvalid, HostNotAllowed."""
     if setup.spec.ldap is None:
         raise InvalidManifest("The Connector has no ldap part.")
-    return LdapSource(setup, setup.spec.ldap)
+    return LdapSource(setup, setup.spec.ldap, scope)
 
 
 class LdapSource:
     """One directory server with one account; see `source.Source`."""
 
-    def __init__(self, setup: Setup, directory: Directory) -> None:
+    def __init__(self, setup: Setup, directory: Directory, scope: Scope) -> None:
         self._setup = setup
+        secrets = scope.get("secret")
+        self._secrets = secrets if isinstance(secrets, Secrets) else None
         self._directory = directory
         self._timeout = float(seconds(directory.timeout)) if directory.timeout else 120.0
         self.host, self.port, self._ldaps = _address(setup.text(directory.url))
@@ -179,6 +183,21 @@ class LdapSource:
         """The bound connection; a new one if there is none or it was lost."""
         if self._connection is not None and self._connection.bound and not self._connection.closed:
             return self._connection
+        used = self._secrets.edition if self._secrets is not None else 0
+        try:
+            connection = self._logged_in()
+        except CredentialsRejected:
+            # They may have been rotated since the run began.
+            if self._secrets is None or not self._secrets.refresh(used):
+                raise
+            connection = self._logged_in()
+        if self._secrets is not None:
+            self._secrets.proved()
+        self._connection = connection
+        self._root = self._read_root(connection)
+        return connection
+
+    def _logged_in(self) -> ldap3.Connection:
         bind = self._directory.bind
         username, password = self._setup.text(bind.username), self._setup.text(bind.password)
         if not username or not password:
@@ -188,8 +207,6 @@ class LdapSource:
         with _understood():
             connection.bind()
         self._expect(connection, "the log-in")
-        self._connection = connection
-        self._root = self._read_root(connection)
         return connection
 
     def _addresses(self) -> list[str]:

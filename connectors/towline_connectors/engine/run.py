@@ -238,7 +238,7 @@ class _Runner:
         if compiled.spec.ldap is not None:
             from towline_connectors.engine import ldap
 
-            return ldap.open_source(setup)
+            return ldap.open_source(setup, scope)
         if compiled.spec.files is not None:
             from towline_connectors.engine import files
 
