@@ -245,6 +245,8 @@ def _others_are_well(found: Outcome, stage: Stage, healthy: list[str]) -> None:
         ready = next((c for c in one["status"]["conditions"] if c["type"] == "Ready"), {})
         if name in kept:
             found.expect(ready.get("status") == "True", f"{name}: {ready.get('reason')}: {ready.get('message')}")
+        elif name == "wrong-number":  # the API server takes no write but the cure
+            found.expect(_events(stage, name) == {"InvalidSpec"}, f"{name}: no event says what is wrong")
         elif name.startswith("wrong-"):  # to some of them the API server itself can apply nothing: 500
             found.expect(ready.get("reason") == "InvalidSpec", f"{name}: {ready.get('reason')}, not InvalidSpec")
             found.expect("spec." in ready.get("message", ""), f"{name}: does not say where: {ready.get('message')}")
@@ -255,3 +257,10 @@ def _others_are_well(found: Outcome, stage: Stage, healthy: list[str]) -> None:
             found.expect(condition["status"] == "True", f"{name}: {condition['reason']}")
         elif name.startswith(("garbage", "liar", "babble")):
             found.expect(condition["reason"] == "ResultInvalid", f"{name}: believed, {condition['reason']}")
+
+
+def _events(stage: Stage, name: str) -> set[str]:
+    """The reasons of the events about an Integration."""
+    about = f"involvedObject.name={name}"
+    events = stage.cluster.core.list_namespaced_event(stage.cluster.namespace, field_selector=about).items
+    return {event.reason for event in events if "spec." in event.message}

@@ -31,10 +31,11 @@ from towline.core.planner import IntegrationSnapshot
 from towline.core.slots import Request
 from towline.core.syncjobs import reconcile_sync
 from towline.core.validate import Problem, View
-from towline.kube.errors import NotFoundError
+from towline.kube.errors import NotFoundError, RefusedError
 
 START = "start"
 """The lane of SyncJobs that may start."""
+_INVALID = 422
 _ORDER = {"Manual": 0, "Webhook": 0, "CredentialsRotated": 1, "SpecChange": 1, "Schedule": 2}
 
 
@@ -72,8 +73,7 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     try:
         integration = Integration.model_validate(raw)
     except ValidationError as error:
-        status = poisoned(raw, explain(error), ConditionType.READY, now)
-        await perform(context, key.kind, raw, [PatchStatus(status)])
+        await _misfit(context, key, raw, explain(error), ConditionType.READY)
         return None
     settings = context.settings
     pause = recheck_seconds(raw, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
@@ -93,6 +93,21 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
         pause = recheck_seconds(after, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
         again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
     return again
+
+
+async def _misfit(
+    context: Context, key: Key, raw: dict[str, Any], sentences: list[str], summary: ConditionType
+) -> None:
+    """Tell of an object that does not fit the models, in its status or, where nobody may write that, by an event."""
+    status = poisoned(raw, sentences, summary, context.clock())
+    try:
+        await perform(context, key.kind, raw, [PatchStatus(status)])
+    except RefusedError as error:
+        if error.status != _INVALID:
+            raise
+        # A plain value where a rule of the definition wants an object: the API server takes the cure and nothing else.
+        text = f"{'; '.join(sentences[:5])}. Its status cannot be written before this is corrected"
+        context.events.emit(raw, Emit("Warning", Reason.INVALID_SPEC, text))
 
 
 def _rotated(context: Context, key: Key, checked: View | Problem | None) -> bool:
@@ -130,8 +145,7 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
     try:
         sync = SyncJob.model_validate(raw)
     except ValidationError as error:
-        status = poisoned(raw, explain(error), ConditionType.SUCCEEDED, now)
-        await perform(context, key.kind, raw, [PatchStatus(status)])
+        await _misfit(context, key, raw, explain(error), ConditionType.SUCCEEDED)
         return None
     if is_running(raw):
         hold_slot(context, key, raw)
