@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from tests.connectors.harness import connector
@@ -190,3 +191,20 @@ def test_classes_of_the_cmdb_that_were_recorded_are_read_instead_of_those_in_the
     )
     assert [row["source_key"] for row in rows(found["servers"], "asset")] == ["3"]
     assert [row["source_key"] for row in rows(found["config-items"], "asset")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("notables", ["search `notable`", "search index=notable | head 5"])
+def test_of_two_searches_at_the_same_address_each_stream_gets_its_own(tmp_path: Path, notables: str) -> None:
+    def exported(search: str, **event: str) -> Exchange:
+        made = exchange("POST", "https://splunk.acme.example:8089/services/search/v2/jobs/export", {"result": event})
+        text = urlencode({"search": search, "output_mode": "json", "earliest_time": "-1d"})
+        made["request"]["postData"] = {"mimeType": "application/x-www-form-urlencoded", "text": text}
+        return made
+
+    proxy = exported("search index=proxy action=blocked", _raw="GET /", _cd="1:2", _bkt="b", splunk_server="s")
+    found = whole(tmp_path, "splunk", proxy, exported(notables, event_id="n1", rule_title="Theft"))
+    assert [row["title"] for row in rows(found["notable-events"], "alert")] == ["Theft"]
+    assert [row["message"] for row in rows(found["search-export"], "event")] == ["GET /"]
+    alone = whole(tmp_path, "splunk", proxy)
+    assert alone["notable-events"].absent
+    assert len(rows(alone["search-export"], "event")) == 1

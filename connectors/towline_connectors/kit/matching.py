@@ -58,11 +58,14 @@ class Matcher:
         self._named = _named_parameters(self._entries) if lenient else {}
         self._used: set[int] = set()
         self._earlier: set[int] = set()  # given to other streams
+        self._others: frozenset[int] = frozenset()  # what other streams ask for
         self._last: dict[tuple[Any, ...], int] = {}
 
-    def next_stream(self) -> None:
+    def next_stream(self, others: frozenset[int] = frozenset()) -> None:
+        """`others`: numbers of entries that answer none of its requests."""
         self._earlier |= self._used
         self._used.clear()
+        self._others = others
 
     def answer(self, asked: Asked) -> Entry | None:
         """None: the recording has no answer to this."""
@@ -92,7 +95,7 @@ class Matcher:
         """The entries of a method and path. Leniently, if there are none: those of the same resource in another
         version of the API, with a slash at the end, as a whole instead of as changes (`/delta`) or by a search, or
         asked for by POST instead of GET."""
-        numbered = list(enumerate(self._entries))
+        numbered = [each for each in enumerate(self._entries) if each[0] not in self._others]
         same = [number for number, entry in numbered if entry.method == method and entry.path == path]
         if same or not self._lenient:
             return same

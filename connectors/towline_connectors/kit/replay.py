@@ -60,9 +60,15 @@ class Replay:
         self.url = ""
         self.begin()
 
-    def begin(self, aliases: Mapping[str, str] | None = None, missed: Callable[[], None] = lambda: None) -> None:
-        """Begin with another stream. `aliases`: paths that were recorded under another one."""
-        self._matcher.next_stream()
+    def begin(
+        self,
+        aliases: Mapping[str, str] | None = None,
+        missed: Callable[[], None] = lambda: None,
+        others: frozenset[int] = frozenset(),
+    ) -> None:
+        """Begin with another stream. `aliases`: paths that were recorded under another one. `others`: the numbers of
+        entries that only other streams ask for."""
+        self._matcher.next_stream(others)
         self._aliases = dict(aliases or {})
         self._missed = missed
         self.answered = 0

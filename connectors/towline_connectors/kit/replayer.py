@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from towline.api.connector import ConnectorSpec
 from towline.contract import EXIT_CODES, ExitCode, Plan, RunResult, StreamPlan, SyncIdentity
 from towline_connectors.engine.run import Stop, run
-from towline_connectors.kit import adapting, dummies
+from towline_connectors.kit import adapting, dummies, sharing
 from towline_connectors.kit.clock import SkippingLoop
 from towline_connectors.kit.collect import Collector
 from towline_connectors.kit.har import began
@@ -75,7 +75,9 @@ def replay(
     with replaying(recording, lenient=lenient) as server:
         for number, stream in enumerate(streams):
             stop = Stop()
-            server.begin(_aliases(manifest, config, recording), stop.request)
+            own = next(each for each in manifest["streams"] if each["name"] == stream)
+            others = sharing.of_others(own, manifest["streams"], config, recording.entries)
+            server.begin(_aliases(manifest, config, recording), stop.request, others)
             plan = _plan(name, manifest, stream, number, config, recording, moment)
             sink = Collector()
             result = run(
@@ -90,6 +92,7 @@ def prepared(
     """The settings: those given, the defaults, what the recording shows, and dummies. ValueError names a setting for
     which nothing of these fits."""
     known = {**given, **adapting.report(spec, given, recording.entries)}
+    known |= sharing.inferred(spec, known, recording.entries)
     known |= adapting.choices(spec, known, recording.entries, lenient=lenient)
     return dummies.settings(spec, known, adapting.needed(spec, known, recording.entries))
 
