@@ -1,7 +1,7 @@
 """Which recorded answer fits a request.
 
 Method and path have to be equal; leniently, where a path was not recorded at all, one of another version of the API
-does. Strictly, the query has to be equal too. Leniently, parameters that the recording
+does. Strictly, the query has to be equal too, save the times in it. Leniently, parameters that the recording
 lacks do not count, and others may differ (page sizes, times): of the answers that fit best each is given once, in
 their order; a request that comes again word by word after that gets the last one again. What was answered for one
 stream answers another one only if it is a GET and no parameter differs: a search or a job for other things would
@@ -21,6 +21,10 @@ from urllib.parse import parse_qsl, unquote, unquote_plus
 from towline_connectors.kit.har import Entry
 
 _NUMBER_OR_TIME = re.compile(r"-?[0-9.]+|.*\d{4}-?\d\d-?\d\d.*", re.DOTALL)
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+    r"|(?<![\w.-])1\d{9}(?:\d{3})?(?![\w.-])"  # or seconds or milliseconds since 1970
+)
 _VERSION = re.compile(r"v\d+(\.\d+)*|beta|latest", re.IGNORECASE)
 _PARAMETER = re.compile(rb"""[?&]([\w$.%-]{1,100})=([^&"'<>\s\]}\\]{0,4000})""")  # in an address
 _ROOT_FIELD = re.compile(r"\{\s*(?:[A-Za-z_]\w*\s*:\s*)?([A-Za-z_]\w*)")
@@ -123,9 +127,12 @@ class Matcher:
             if number in self._earlier and (asked.method != "GET" or rest):
                 continue
             if not self._lenient:
-                if not asked.form and Counter(entry.query) != parameters:
+                if not asked.form and _timeless(recorded) != _timeless(parameters):
                     continue
-                differing = lacking = agreeing = 0
+                lacking = agreeing = 0
+                differing = rest.total()  # times at most: the clock is another one
+                if rest and known:
+                    continue
             else:
                 differing = sum(count for (name, _v), count in rest.items() if name in names)
                 lacking = rest.total() - differing
@@ -194,6 +201,10 @@ def resource(path: str) -> tuple[str, ...]:
     if len(kept) > 1 and kept[-1] == "search" and kept[-2].lower() not in ("api", "rest"):
         kept.pop()
     return tuple(kept)
+
+
+def _timeless(parameters: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    return Counter((name, _TIME.sub("time", value)) for name, value in parameters.elements())
 
 
 def _json(body: bytes) -> Any:

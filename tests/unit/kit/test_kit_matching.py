@@ -52,6 +52,18 @@ def test_strictly_the_whole_query_has_to_be_the_same(tmp_path: Path) -> None:
     assert bodies(matcher, get("/x", limit="5"), get("/x", limit="6", page="1"), get("/y")) == [None, None, None]
 
 
+def test_strictly_the_times_in_a_query_may_differ_for_the_clock_is_another_one(tmp_path: Path) -> None:
+    url = "https://a.example/x?filter=updated%20ge%20"
+    recorded = load(tmp_path, entry(f"{url}2026-01-01T00:00:00Z", "1"), entry(f"{url}2026-01-02T10:20:30.5Z", "2"))
+    matcher = Matcher(recorded, lenient=False)
+    asked = [get("/x", filter=f"updated ge {time}") for time in ("2026-01-02T10:20:30.5Z", "2025-12-31T00:00:00Z")]
+    assert bodies(matcher, *asked) == ["2", "1"]
+    assert bodies(matcher, get("/x", filter="created ge 2026-01-01T00:00:00Z")) == [None]
+    seconds = Matcher(load(tmp_path, entry("https://a.example/x?since=1767225600&page=2", "3")), lenient=False)
+    assert bodies(seconds, get("/x", since="1767229999", page="3")) == [None]
+    assert bodies(seconds, get("/x", since="1767229999", page="2")) == ["3"]
+
+
 @pytest.mark.parametrize(
     ("recorded", "asked"),
     [
