@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -15,10 +14,11 @@ from typing import Any
 
 from towline.controller import server
 from towline.controller.bundled import apply_bundled
-from towline.controller.cache import Cache, slim
+from towline.controller.cache import Cache
 from towline.controller.context import Context
-from towline.controller.feed import SELECTOR, Feed, quiet_logs
+from towline.controller.feed import Feed, quiet_logs
 from towline.controller.leader import Elector
+from towline.controller.listing import Listing
 from towline.controller.probes import Probe, Prober
 from towline.controller.progress import Reports
 from towline.controller.queue import Key, Rest, WorkQueue
@@ -30,9 +30,9 @@ from towline.core.connectors import Check
 from towline.core.slots import Limits, Slots
 from towline.kube.access import Access
 from towline.kube.client import Client
-from towline.kube.errors import ApiError, ExpiredError
+from towline.kube.errors import ApiError
 from towline.kube.events import Recorder
-from towline.kube.resources import CONNECTORS, JOBS, OWN, PODS, WATCHED, Resource
+from towline.kube.resources import CONNECTORS, OWN
 from towline.kube.secrets import Facts
 from towline.metrics import Metrics
 
@@ -90,7 +90,7 @@ class Operator:
         self._lead = asyncio.Event()
         self._working = False
         self._taken_over_by = 0.0  # when a stand-by has to be at work, by the monotonic clock
-        self._listed: set[str] = set()
+        self._listing = Listing(self.context)
 
     async def run(self, access: Access, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is set."""
@@ -145,19 +145,19 @@ class Operator:
     async def _work(self, access: Access, ready: Callable[[], None]) -> None:
         """A stand-by lists and watches as the leader does, so that it can take over with a full cache."""
         await self._until_served()
-        await self._insist("list all objects", self._list_all)
+        await self._insist("list all objects", self._listing.first)
         self._feed = Feed(access, self._settings.namespaces, self._on_event, self._served)
         self._feed.start()
         log.info("Ready: %d Integrations known", self.context.cache.count("Integration"))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._resync())
+            group.create_task(self._listing.repeat(self._settings.resync_seconds))
             if not self._lead.is_set():
                 self._taken_over_by = math.inf
                 await self._lead.wait()
                 self._taken_over_by = time.monotonic() + TAKE_OVER_SECONDS
             if self._settings.bundled:
                 await self._insist("apply the bundled Connectors", self._apply_bundled)
-                await self._insist("list the Connectors", lambda: self._list(CONNECTORS))
+                await self._insist("list the Connectors", lambda: self._listing.list(CONNECTORS))
             self._hold_slots()
             self._working = True
             ready()
@@ -202,58 +202,11 @@ class Operator:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 30.0)
 
-    async def _list_all(self) -> None:
-        for resource in WATCHED:
-            await self._list(resource)
-
-    async def _list(self, resource: Resource) -> None:
-        """Compare the cache with a full list: what a watch has missed is made up for here."""
-        kind = resource.kind
-        first = kind not in self._listed
-        selector = SELECTOR if resource in (JOBS, PODS) else ""
-        for namespace in (self._settings.namespaces if resource.namespaced else ()) or ("",):
-            missed = await self._compare(resource, namespace, selector)
-            if missed and not first:
-                self.context.metrics.watch_missed.labels(resource.plural).inc(missed)
-        self._listed.add(kind)
-
-    async def _compare(self, resource: Resource, namespace: str, selector: str) -> int:
-        """How many objects the cache had missed. A page at a time: ten thousand objects at once would take memory
-        that the process never gives back."""
-        kind = resource.kind
-        missed = 0
-        while True:
-            present, version = set(), ""
-            try:
-                async for page, version in self._client.pages(resource, namespace, selector):  # noqa: B007  the last
-                    for item in page:
-                        obj = slim(kind, item)
-                        present.add(obj["metadata"]["uid"])
-                        missed += self.context.take_in(kind, obj)
-            except ExpiredError:
-                continue
-            break
-        for ghost in self.context.cache.missing_from(kind, present, version):
-            if not namespace or ghost["metadata"].get("namespace") == namespace:
-                missed += self.context.take_out(kind, ghost)
-        return missed
-
     def _hold_slots(self) -> None:
         for raw in self.context.cache.all("SyncJob"):
             status = raw.get("status") or {}
             if status.get("attempts") and not status.get("completionTime") and not status.get("nextAttemptTime"):
                 hold_slot(self.context, Key("SyncJob", raw["metadata"]["namespace"], raw["metadata"]["name"]), raw)
-
-    async def _resync(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311  jitter
-            for resource in WATCHED:
-                try:
-                    await self._list(resource)
-                except ApiError as error:
-                    log.warning("The full list of %s failed: %s", resource.plural, error)
-            self.context.cache.forget_old()
-            self.context.facts.forget_old()
 
     def _on_event(self, kind: str, change: str, obj: dict[str, Any]) -> None:
         if change == "DELETED":
@@ -278,8 +231,7 @@ class Operator:
         return ""
 
     def _waiting(self) -> str:
-        missing = [resource.plural for resource in WATCHED if resource.kind not in self._listed]
-        if missing:
+        if missing := self._listing.missing:
             return f"not listed yet: {', '.join(missing)}"
         if self._leads and not self._working and time.monotonic() >= self._taken_over_by:
             return "taking over: the bundled Connectors are being applied"
