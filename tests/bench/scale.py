@@ -29,6 +29,7 @@ from tests.cluster import fixtures, lifecycle, processes
 from tests.cluster.kubectl import kubectl
 
 from towline.core.schedule import stable_offset
+from towline.kube import wire
 
 ROOT = Path(__file__).parents[2]
 _NAME = f"{fixtures.PREFIX}-bench-{os.getpid()}"
@@ -89,21 +90,13 @@ class Server:
             query = {"watch": "1", "resourceVersion": version}
             with contextlib.suppress(aiohttp.ClientError):
                 async with self._session.get(self._base + path, params=query) as stream:
-                    async for line in _lines(stream.content):
+                    async for line in wire.lines(stream.content):
                         event = orjson.loads(line)
                         if event["type"] == "ERROR":
                             raise RuntimeError(f"watch {path}: {event['object'].get('message')}")
                         version = event["object"]["metadata"]["resourceVersion"]
                         if event["type"] == "ADDED":
                             seen.setdefault(event["object"]["metadata"]["name"], time.time())
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    rest = b""
-    async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line
 
 
 async def until(what: str, look: Callable[[], Awaitable[bool]], seconds: float) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from towline.kube import wire
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
 from towline.kube.errors import ApiError, ExpiredError, NotFoundError, NotLeadingError, UnavailableError, error_for
@@ -24,8 +24,6 @@ _PAGE = 500
 _WATCH_SECONDS = 300
 _SILENT_SECONDS = 90.0  # bookmarks come every minute
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-# What JSON may hold as it is and YAML may not, or takes for the end of a line: DEL, C1 controls, separators, marks.
-_NOT_YAML = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xef\xbf[\xbe\xbf]")
 
 
 class Client:
@@ -193,8 +191,8 @@ class Client:
         try:
             async with self._session.get(url, params=query, headers=headers, timeout=timeout) as answer:
                 if answer.status >= 300:
-                    raise error_for(action, answer.status, _reason(await answer.read()))
-                async for line in _lines(answer.content):
+                    raise error_for(action, answer.status, wire.reason(await answer.read()))
+                async for line in wire.lines(answer.content):
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
                         raise error_for(action, int(event["object"].get("code") or 500), "")
@@ -261,9 +259,7 @@ class Client:
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "towline-operator"}
         if token := self._access.token():
             headers["Authorization"] = f"Bearer {token}"
-        data = orjson.dumps(body) if body is not None else None
-        if data is not None and content_type.endswith("yaml"):
-            data = _NOT_YAML.sub(_escaped, data)
+        data = wire.encoded(body, content_type) if body is not None else None
         if verb != "GET":
             if not self.may_write():
                 raise NotLeadingError(action, 0, "this operator does not lead")
@@ -277,38 +273,11 @@ class Client:
                 if answer.status < 300:
                     found: dict[str, Any] = orjson.loads(raw)
                     return found
-                error = error_for(action, answer.status, _reason(raw))
-                error.retry_after = _seconds(answer.headers.get("Retry-After"))
+                error = error_for(action, answer.status, wire.reason(raw))
+                error.retry_after = wire.seconds(answer.headers.get("Retry-After"))
                 raise error
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as failure:
             raise UnavailableError(action, 0, type(failure).__name__) from None
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(found[0].decode())
-
-
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Whole lines, however long."""
-    rest = b""
-    async for chunk in content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line
-
-
-def _reason(raw: bytes) -> str:
-    try:
-        status = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return ""
-    reason = status.get("reason") if isinstance(status, dict) else None
-    return reason if isinstance(reason, str) and reason.isalnum() and len(reason) < 64 else ""
-
-
-def _seconds(header: str | None) -> float | None:
-    return float(header) if header and header.isdigit() else None
 
 
 def _delay(tries: int, error: UnavailableError) -> float:
