@@ -7,7 +7,7 @@ import binascii
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ Pairs = tuple[tuple[str, str], ...]
 _DROPPED = {"content-length", "content-encoding", "transfer-encoding", "connection", "keep-alive", "date", "server"}
 _FORM = "application/x-www-form-urlencoded"
 _PLAIN = {b"{", b"[", b"<", b"\n", b"\r", b" "}  # how JSON and XML begin
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
@@ -99,7 +101,7 @@ def _entry(item: dict[str, Any]) -> Entry:
     if not url.query:
         query = [(str(pair["name"]), str(pair.get("value", ""))) for pair in request.get("queryString") or []]
     form, sent = _sent(request.get("postData") or {})
-    headers = [(str(h["name"]).lower(), str(h["value"])) for h in response.get("headers") or []]
+    headers = list(_headers(response.get("headers") or []))
     started = item.get("startedDateTime")
     return Entry(
         method=request["method"].upper(),
@@ -110,10 +112,19 @@ def _entry(item: dict[str, Any]) -> Entry:
         form=tuple(form),
         sent=sent,
         status=int(response["status"]),
-        headers=tuple((name, value) for name, value in headers if not name.startswith(":") and name not in _DROPPED),
+        headers=tuple((name, value) for name, value in headers if name not in _DROPPED),
         body=_body(response.get("content") or {}, tuple(headers)),
         time=started if isinstance(started, str) else None,
     )
+
+
+def _headers(recorded: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The headers that can be sent again: without the pseudo headers of HTTP/2. Browsers write several of one name as
+    lines of one."""
+    for header in recorded:
+        name = str(header["name"]).strip().lower()
+        if _TOKEN.fullmatch(name):
+            yield from ((name, _CONTROL.sub("", line)) for line in str(header["value"]).splitlines() or [""])
 
 
 def _sent(post: dict[str, Any]) -> tuple[list[tuple[str, str]], bytes]:

@@ -108,3 +108,10 @@ def test_a_redirect_that_was_followed_does_not_count(tmp_path: Path) -> None:
         ("GET", "https://api.eu.example/hosts", 200),
         ("GET", "https://api.example/alerts", 302),
     ]
+
+
+def test_headers_are_kept_as_they_can_be_sent_again(tmp_path: Path) -> None:
+    odd = {":status": "200", "Set_Cookie": "a=1\nb=2", "X_Odd": "c\x01d", "no name": "e"}
+    recorded = exchange("https://a.example/x", **odd)
+    [entry] = har.load(saved(tmp_path, recorded))
+    assert entry.headers == (("set-cookie", "a=1"), ("set-cookie", "b=2"), ("x-odd", "cd"))
