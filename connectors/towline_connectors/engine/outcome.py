@@ -79,7 +79,7 @@ def result_of(plan: Plan, pod_uid: str, ended: Ended) -> RunResult:
 
 def _summary(plan: Plan, ended: Ended) -> str:
     if plan.mode == "Check":
-        return "The system takes the credentials."
+        return "; ".join(["The system takes the credentials", *ended.notes]) + "."
     read = sum(stream.read for stream in ended.streams)
     upserted = sum(stream.upserted for stream in ended.streams)
     deleted = sum(stream.deleted for stream in ended.streams)

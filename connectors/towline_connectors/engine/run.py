@@ -209,6 +209,7 @@ class _Runner:
         try:
             if self.plan.mode == "Check":
                 await halt.guard(source.check())
+                await self._sample(compiled, source, halt, ended)
                 return
             if sink is None:
                 raise InvalidManifest("A sync needs a destination.")
@@ -218,6 +219,20 @@ class _Runner:
             ended.http = getattr(source, "counts", {})
             ended.received = getattr(source, "received", 0)
             await source.close()
+
+    async def _sample(self, compiled: Compiled, source: Source, halt: Halt, ended: Ended) -> None:
+        """Ask the streams that a check names for one page each; what fails is told and stops nothing."""
+        if not compiled.streams:
+            return
+        from towline_connectors.engine import sample
+
+        for stream in compiled.streams:
+            found = await halt.guard(sample.one(self.plan, self.secrets, source, stream))
+            counted = ended.of(stream.name)
+            counted.read, counted.rejected = found.records, found.rejected
+            if why := sample.trouble(found):
+                counted.skipped = why[:256]
+                ended.notes.append(f"{stream.name}: {why}")
 
     def _open(self, compiled: Compiled, deadline: float) -> Source:
         scope = {"config": self.plan.config, "secret": self.secrets}

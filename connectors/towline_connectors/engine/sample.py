@@ -43,12 +43,13 @@ async def sample(
     try:
         await source.check()
         for stream in compiled.streams:
-            yield await _one(plan, kept, source, stream)
+            yield await one(plan, kept, source, stream)
     finally:
         await source.close()
 
 
-async def _one(plan: Plan, secrets: Secrets, source: Source, stream: CompiledStream) -> Sampled:
+async def one(plan: Plan, secrets: Secrets, source: Source, stream: CompiledStream) -> Sampled:
+    """What the first page of one stream tells. Raises nothing expected."""
     if stream.spec.export is not None:
         return Sampled(stream.name, left_out="an export job of minutes would have to be made for it")
     try:
@@ -76,3 +77,16 @@ async def _one(plan: Plan, secrets: Secrets, source: Source, stream: CompiledStr
     mapper.map(page.records, page.raws, None, out)
     why = out.rejected[0][1] if out.rejected else ""
     return Sampled(stream.name, len(page.records), len(out.rejected) + page.unreadable, why)
+
+
+def trouble(found: Sampled) -> str:
+    """Why a stream would bring nothing, or not all: a reason and a sentence, `not tried: …`, or nothing.
+
+    It ends up in a status, so it quotes nothing of a record: `why` stays with whoever asks from a terminal."""
+    if found.failure is not None:
+        return f"{found.failure.reason}: {found.failure.message.rstrip('.')}"
+    if found.left_out:
+        return f"not tried: {found.left_out.rstrip('.')}"
+    if found.rejected:
+        return f"SchemaMismatch: {found.rejected} of {found.records} records of the first page do not fit"
+    return ""

@@ -37,7 +37,10 @@ class SyncJobSpec(Model):
     scheduled_time: Time | None = Field(
         default=None, description="The time at which it was due, with trigger Schedule."
     )
-    mode: Mode = Field(default="Incremental", description="Check only tries the credentials and reads no data.")
+    mode: Mode = Field(
+        default="Incremental",
+        description="Check only tries the credentials and stores nothing; named streams are asked for one page.",
+    )
     streams: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = listset(
         min_length=1, max_length=50, description="Streams to sync. Left out, all of the Integration's."
     )

@@ -6,16 +6,21 @@ import asyncio
 import contextlib
 import os
 import time
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
 
-from towline.cli.errors import NOT_READY, CliError
+from towline.cli import cluster
+from towline.cli.errors import FAILED, NOT_READY, CliError
 from towline.cli.output import number, print_json, say
 
 if TYPE_CHECKING:
     from towline.cli.local import Prepared
     from towline_connectors.engine.sample import Sampled
+
+LOCAL_SECONDS = 60
+CLUSTER_SECONDS = 180
 
 
 @click.command()
@@ -24,26 +29,82 @@ if TYPE_CHECKING:
 @click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting (spec.config). Repeatable.")
 @click.option("--connector-file", multiple=True, metavar="FILE", help="A Connector manifest. Repeatable.")
-@click.option("--timeout", type=click.IntRange(1), default=60, show_default=True, help="Seconds to wait at most.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help="Wait so long.  [default: 60; on a cluster 180]",
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@cluster.options
 def test(
     name: str | None,
     files: tuple[str, ...],
     streams: tuple[str, ...],
     settings: tuple[str, ...],
     connector_file: tuple[str, ...],
-    timeout: int,
+    timeout: int | None,
     output: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
 ) -> None:
     """Try the credentials and ask each stream once, for one page. Nothing is written.
 
-    Manifests, names and credentials are given as to `towline run`. Streams that need an export job are not asked.
-    On a cluster a SyncJob with `mode: Check` tries the credentials where syncs run.
+    With -f, or for NAME of a bundled connector, it is done here: manifests, names and credentials are given as to
+    `towline run`. Any other NAME is an Integration of the cluster, and a SyncJob of mode Check asks from where its
+    syncs run; with -n NAMESPACE every NAME is. Streams that need an export job are not asked.
 
-    Exit codes: 0 all answer, 1 not possible, 2 something does not work.
+    Exit codes: 0 all answer, 1 not possible, 2 something does not work, 3 no answer within --timeout, 4 forbidden.
     """
     if not files and name is None:
-        raise click.UsageError("Say what to try: -f FILE with an Integration, or the name of a connector.")
+        raise click.UsageError("Say what to try: -f FILE with an Integration, or a name.")
+    of_cluster = kubeconfig or context or namespace or not (connector_file or name in _bundled())
+    if name and not files and of_cluster:
+        told = _on_cluster(name, streams, timeout, (kubeconfig, context, namespace), quiet=output == "json")
+    else:
+        told = _here(name, files, streams, settings, connector_file, timeout or LOCAL_SECONDS, quiet=output == "json")
+    if output == "json":
+        print_json(told)
+    if any(entry["verdict"] == "failed" for entry in told):
+        raise click.exceptions.Exit(NOT_READY)
+
+
+def _bundled() -> list[str]:
+    from towline.cli.connectors import bundled
+
+    return list(bundled())
+
+
+def _on_cluster(
+    name: str,
+    streams: tuple[str, ...],
+    timeout: int | None,
+    where: tuple[str | None, str | None, str | None],
+    *,
+    quiet: bool,
+) -> list[dict[str, object]]:
+    from towline.cli.cluster_test import try_integration
+
+    try:
+        return try_integration(cluster.connect(*where), name, streams, timeout or CLUSTER_SECONDS, quiet=quiet)
+    except CliError as error:
+        near = get_close_matches(name, _bundled(), n=1)
+        if error.exit_code == FAILED and near and not any(where):
+            error.cure = (*error.cure, f'If a connector is meant: there is no "{name}". Did you mean {near[0]}?')
+        raise
+
+
+def _here(
+    name: str | None,
+    files: tuple[str, ...],
+    streams: tuple[str, ...],
+    settings: tuple[str, ...],
+    connector_file: tuple[str, ...],
+    timeout: int,
+    *,
+    quiet: bool,
+) -> list[dict[str, object]]:
     from towline.cli.local import Choices, choose, of_connector, prepare
     from towline.cli.manifests import read_all
 
@@ -55,13 +116,7 @@ def test(
     except CliError as error:
         error.exit_code = 1
         raise
-    told = []
-    for each in prepared:
-        told += asyncio.run(_one(each, timeout, quiet=output == "json"))
-    if output == "json":
-        print_json(told)
-    if any(entry["verdict"] == "failed" for entry in told):
-        raise click.exceptions.Exit(NOT_READY)
+    return [entry for each in prepared for entry in asyncio.run(_one(each, timeout, quiet=quiet))]
 
 
 async def _one(prepared: Prepared, timeout: int, *, quiet: bool) -> list[dict[str, object]]:  # noqa: ASYNC109

@@ -29,6 +29,8 @@ def build_plan(
     namespace = str(sync.metadata["namespace"])
     wanted = set(sync.spec.streams or [])
     streams = [stream for stream in view.streams if not wanted or stream.name in wanted]
+    if sync.spec.mode == "Check" and not wanted:
+        streams = []  # the credentials alone: one call, and no stream is asked
     plan = Plan(
         sync=SyncIdentity(
             uid=str(sync.metadata["uid"]),

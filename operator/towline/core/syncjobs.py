@@ -288,7 +288,8 @@ def _event(succeeded: bool, reason: Reason, message: str) -> Emit:
 
 def _success_message(s: SyncSnapshot, seen: Outcome, totals: Totals | None) -> str:
     if s.sync.spec.mode == "Check":
-        return "the credentials are accepted and the system answers"
+        partly = seen.reason is Reason.PARTIALLY_COMPLETED
+        return seen.message if partly else "the credentials are accepted and the system answers"
     text = syncstatus.counted(totals)
     return f"{text}. {sentence(seen.message)}" if seen.reason is Reason.PARTIALLY_COMPLETED else text
 

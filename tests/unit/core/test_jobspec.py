@@ -91,6 +91,12 @@ def test_a_sync_of_some_streams_plans_only_these() -> None:
     assert [stream.name for stream in plan.streams] == ["alerts"]
 
 
+def test_a_check_asks_only_the_streams_that_it_names() -> None:
+    assert build_plan(sync(mode="Check"), 1, integration(), view(), SETTINGS).streams == []
+    plan = build_plan(sync(mode="Check", streams=["alerts"]), 1, integration(), view(), SETTINGS)
+    assert [stream.name for stream in plan.streams] == ["alerts"]
+
+
 def test_networks_that_the_administrator_opens_reach_the_plan_and_no_author_does() -> None:
     opened = replace(SETTINGS, egress=Egress(allow=["10.0.0.0/8"], deny=["10.96.0.0/12"]))
     assert build_plan(sync(), 1, integration(), view(), opened).egress == opened.egress

@@ -42,7 +42,10 @@ def users(**changes: Any) -> dict[str, Any]:
 
 def plan(manifest: dict[str, Any], **changes: Any) -> Plan:
     uid = changes.pop("uid", "sync-1")
-    streams = changes.pop("streams", None) or [StreamPlan(name=stream["name"]) for stream in manifest["streams"]]
+    every = (
+        [] if changes.get("mode") == "Check" else [StreamPlan(name=stream["name"]) for stream in manifest["streams"]]
+    )
+    streams = changes.pop("streams", None) or every  # as the operator plans them
     values: dict[str, Any] = {
         "sync": SyncIdentity(
             uid=uid,
