@@ -65,6 +65,30 @@ def test_projects_and_users_of_the_older_lists_are_read(tmp_path: Path) -> None:
     assert [row["source_key"] for row in rows(found["users"], "user")] == ["a1"]
 
 
+def test_pages_are_as_large_as_the_first_one_where_no_size_was_asked_for(tmp_path: Path) -> None:
+    table = "https://dev1.service-now.com/api/now/table/cmdb_ci_server"
+    pages = [(0, ["1", "2"]), (2, ["3", "4"]), (4, ["5"])]
+    answers = [
+        exchange("GET", f"{table}?sysparm_offset={at}", {"result": [{"sys_id": key, "name": key} for key in keys]})
+        for at, keys in pages
+    ]
+    found = rows(whole(tmp_path, "servicenow", *answers)["servers"], "asset")
+    assert [row["source_key"] for row in found] == ["1", "2", "3", "4", "5"]
+    cut = whole(tmp_path, "servicenow", *answers[:2])["servers"]
+    assert cut.unanswered, "the last page is full: there may be more than was recorded"
+
+
+def test_a_short_page_is_the_last_where_the_recordings_client_took_it_for_that(tmp_path: Path) -> None:
+    people = [{"accountId": f"a{n}", "accountType": "atlassian", "displayName": "x", "active": True} for n in range(3)]
+    found = whole(
+        tmp_path,
+        "jira",
+        exchange("GET", f"{CLOUD}/users/search?startAt=0&maxResults=2", people[:2]),
+        exchange("GET", f"{CLOUD}/users/search?startAt=2&maxResults=2", people[2:]),
+    )
+    assert len(rows(found["users"], "user")) == 3
+
+
 def test_a_recording_of_data_center_is_read_as_such(tmp_path: Path) -> None:
     answers = whole(
         tmp_path,

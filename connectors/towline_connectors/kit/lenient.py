@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from towline_connectors.engine import expressions
+from towline_connectors.engine.errors import InvalidManifest
+from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import pieces
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.recorded import Manifest, document, exchanges, leaves, parameters
@@ -31,11 +34,14 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
     recorded = exchanges(stream.get("request") or {}, entries)
     _paged_as_recorded(stream, recorded)
     paging = stream.get("paginate") or {}
+    counts = _counts(stream, recorded) if paging.get("kind") in ("Offset", "Page") else []
     size = next((found for entry in recorded if (found := _page_size(paging, entry))), None)
+    if size is None and len(counts) > 1:
+        size = counts[0] or None
     if size:
         paging["size"] = size
-    if size and paging.get("until") == "Empty" and paging["kind"] in ("Offset", "Page") and len(recorded) == 1:
-        del paging["until"]  # its client took a short page for the last
+    if counts and size and counts[-1] < size and not stream.get("partitions") and not _tells_total(paging, recorded):
+        paging["total"] = f"=`{sum(counts)}`"  # its client took a short page for the last
     if paging.get("reanchor") and _counted_on(paging, recorded):
         del paging["reanchor"]
     asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
@@ -58,6 +64,47 @@ def _paged_as_recorded(stream: Manifest, recorded: Sequence[Entry]) -> None:
     if offset:
         kept = {name: paging[name] for name in ("place", "limit", "size") if name in paging}
         stream["paginate"] = {"kind": "Offset", "offset": offset, **kept}
+
+
+def _counts(stream: Manifest, recorded: Sequence[Entry]) -> list[int]:
+    """How many records each page had, if the pages that were recorded follow one another from the first."""
+    paging = stream["paginate"]
+    is_page = paging["kind"] == "Page"
+    name = (paging.get("param") or "page") if is_page else (paging.get("offset") or "offset")
+    first = 1 if is_page else 0
+    first = paging.get("start", first)
+    at: dict[int, int] = {}
+    for entry in recorded:
+        place, count = parameters(entry).get(name, first), _count(stream.get("records"), entry)
+        if entry.status != 200 or count is None or not str(place).isdecimal() or int(place) in at:
+            return []
+        at[int(place)] = count
+    expected, found = first, []
+    for place in sorted(at):
+        if place != expected:
+            return []
+        found.append(at[place])
+        expected += 1 if is_page else at[place]
+    return found
+
+
+def _count(records: str | None, entry: Entry) -> int | None:
+    try:
+        found = expressions.compile_expression(records)(document(entry.body)) if records else document(entry.body)
+    except (Mismatch, InvalidManifest):
+        return None
+    return len(found) if isinstance(found, list) else None
+
+
+def _tells_total(paging: Manifest, recorded: Sequence[Entry]) -> bool:
+    told = str(paging.get("total") or paging.get("pages") or "")
+    if told.lower().startswith("header:"):
+        return any(name == told[7:].strip().lower() for entry in recorded for name, _value in entry.headers)
+    try:
+        read = expressions.compile_expression(told) if told else None
+        return read is not None and any(read(document(entry.body)) is not None for entry in recorded)
+    except (Mismatch, InvalidManifest):
+        return True
 
 
 def _page_size(paging: Manifest, entry: Entry) -> int | None:
