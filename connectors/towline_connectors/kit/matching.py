@@ -98,12 +98,15 @@ class Matcher:
     def _recorded(self, method: str, path: str) -> list[int]:
         """The entries of a method and path. Leniently, if there are none: those of the same resource in another
         version of the API, with a slash at the end, as a whole instead of as changes (`/delta`) or by a search, or
-        asked for by POST instead of GET."""
+        asked for by POST instead of GET; or else below another address, such as that of a proxy."""
         numbered = [each for each in enumerate(self._entries) if each[0] not in self._others]
         same = [number for number, entry in numbered if entry.method == method and entry.path == path]
         if same or not self._lenient:
             return same
-        kin = [(number, entry) for number, entry in numbered if resource(entry.path) == resource(path)]
+        wanted = resource(path)
+        kin = [(number, entry) for number, entry in numbered if resource(entry.path) == wanted]
+        if not kin and len(wanted) > 1:
+            kin = [(number, entry) for number, entry in numbered if resource(entry.path)[-len(wanted) :] == wanted]
         same = [number for number, entry in kin if entry.method == method]
         return same or [number for number, entry in kin if {entry.method, method} == {"GET", "POST"}]
 

@@ -232,3 +232,10 @@ def test_the_operation_of_graphql_is_told_behind_fragments_and_defaults(tmp_path
     matcher = Matcher(recorded, lenient=True)
     assert bodies(matcher, post("/graphql", {"query": "{ issues { id } }"})) == [other]
     assert bodies(matcher, post("/graphql", {"query": "{ users { id } }"})) == [queries[0]]
+
+
+def test_leniently_a_path_below_another_address_answers_where_there_is_none_of_the_same(tmp_path: Path) -> None:
+    below = "https://a.example/ex/jira/1/rest/api/3/project"
+    recorded = load(tmp_path, entry(below, "1"), entry("https://a.example/x/project", "2"))
+    assert bodies(Matcher(recorded, lenient=True), get("/rest/api/3/project"), get("/project")) == ["1", None]
+    assert bodies(Matcher(recorded, lenient=False), get("/rest/api/3/project")) == [None]
