@@ -11,9 +11,7 @@ import gc
 import marshal
 import os
 import select
-import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -22,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from towline.contract import RunResult, SyncIdentity
-from towline_connectors.engine.mapping import StreamMap
-from towline_connectors.engine.sharing import Held, Helper, Mapped, before
+from towline_connectors.engine import serving, wire
+from towline_connectors.engine.sharing import Held, Mapped
+from towline_connectors.engine.stream_map import StreamMap
 from towline_connectors.sinks.base import (
     Batch,
     DeleteGuard,
-    Replacement,
     Session,
     Sink,
     SinkError,
@@ -36,9 +34,7 @@ from towline_connectors.sinks.base import (
     Written,
 )
 
-_LENGTH = struct.Struct("<Q")
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-KEPT_REJECTED = 1_000  # rejected records of one batch that are kept; the rest is counted
 
 
 def worthwhile() -> bool:
@@ -66,7 +62,7 @@ class SinkApart:
         self._pid = os.fork()
         if self._pid == 0:
             here.close()
-            _serve(sink, streams, there)
+            serving.serve(sink, streams, there)
         there.close()
         self._socket = here
         self._inbox = bytearray()  # what came while something was sent
@@ -82,7 +78,7 @@ class SinkApart:
     def send(self, name: str, *arguments: Any) -> None:
         body = marshal.dumps((name, arguments))
         try:
-            self._push(_LENGTH.pack(len(body)))
+            self._push(wire.LENGTH.pack(len(body)))
             self._push(body)
         except (OSError, EOFError):
             raise _gone() from None
@@ -106,7 +102,7 @@ class SinkApart:
         """The answer to the oldest call that has none. Raises what the session raised."""
         begun = time.perf_counter()
         try:
-            good, value = _take(self._socket, self._inbox)
+            good, value = wire.take(self._socket, self._inbox)
         except (OSError, EOFError):
             raise _gone() from None
         self.waited += time.perf_counter() - begun
@@ -149,7 +145,7 @@ class SessionApart:
     def begin(self, batch: Batch, held: Held | None = None) -> Callable[[], Written]:
         """Start a commit, which also takes what was mapped since the last; the result waits for its end. At most one
         may be under way, and no answer of `map`."""
-        self._apart.send("commit", *_flat(batch), None if held is None else tuple(held))
+        self._apart.send("commit", *wire.flat(batch), None if held is None else tuple(held))
         return self._committed
 
     def _committed(self) -> Written:
@@ -162,7 +158,8 @@ class SessionApart:
     def finish_scan(
         self, stream: str, entities: list[str], scan_id: str, state: StreamState, max_delete_percent: int | None
     ) -> Written:
-        return Written(*self._apart.call("finish_scan", stream, entities, scan_id, _fields(state), max_delete_percent))
+        state_ = wire.fields(state)
+        return Written(*self._apart.call("finish_scan", stream, entities, scan_id, state_, max_delete_percent))
 
     def finish(self, result: RunResult) -> None:
         self._apart.call("finish", result.model_dump(mode="json"), result.received)
@@ -172,55 +169,8 @@ class SessionApart:
             self._apart.call("close")
 
 
-def _fields(state: StreamState) -> tuple[Any, ...]:
-    return state.cursor, state.job, state.last_full_time, state.run_id, state.full_scan
-
-
-def _flat(batch: Batch) -> tuple[Any, ...]:
-    replacements = [(one.entity, one.field, one.key, one.keys) for one in batch.replacements]
-    state = None if batch.state is None else _fields(batch.state)
-    return batch.stream, batch.seq, batch.rows, batch.tombstones, replacements, batch.rejected, state, batch.read
-
-
-def _put(end: socket.socket, message: Any) -> None:
-    body = marshal.dumps(message)
-    end.sendall(_LENGTH.pack(len(body)))
-    end.sendall(body)
-
-
-def _take(end: socket.socket, came: bytearray) -> Any:
-    (length,) = _LENGTH.unpack(_exactly(end, _LENGTH.size, came))
-    return marshal.loads(_exactly(end, length, came))  # noqa: S302 - from our own other half
-
-
-def _exactly(end: socket.socket, size: int, came: bytearray) -> bytearray:
-    """So many bytes; those in `came` are the first."""
-    body = bytearray(size)
-    at = min(size, len(came))
-    body[:at] = came[:at]
-    del came[:at]
-    view = memoryview(body)
-    while at < size:
-        got = end.recv_into(view[at:])
-        if not got:
-            raise EOFError
-        at += got
-    view.release()
-    return body
-
-
 def _gone() -> SinkError:
     return SinkError("The process that writes to the destination ended unexpectedly; it may have run out of memory.")
-
-
-def _described(error: BaseException) -> tuple[Any, ...]:
-    if isinstance(error, DeleteGuard):
-        return "guard", str(error), error.percent, error.limit
-    if isinstance(error, Superseded):
-        return "superseded", str(error)
-    if isinstance(error, SinkError):
-        return "sink", str(error), error.transient, error.full
-    return "bug", type(error).__name__
 
 
 def _error(kind: str, text: str, *rest: Any) -> Exception:
@@ -231,74 +181,3 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
     if kind == "sink":
         return SinkError(text, transient=rest[0], full=rest[1])
     return RuntimeError(f"the destination failed with {text}")
-
-
-def _serve(sink: Sink, streams: dict[str, StreamMap], end: socket.socket) -> None:
-    """The child: answer calls until the socket closes. Never returns."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides when to stop, and closes the socket
-    code = 1
-    session: Session | None = None
-    helper = Helper(streams)
-    nothing = bytearray()
-    idle = 0.0
-    try:
-        while True:
-            begun = time.perf_counter()
-            try:
-                name, arguments = _take(end, nothing)
-            except (OSError, EOFError):
-                code = 0
-                break
-            idle += time.perf_counter() - begun
-            try:
-                if name == "map":
-                    answer: tuple[bool, Any] = True, tuple(helper.map(*arguments))
-                elif name == "open":
-                    integration, connector, sync, pod_uid = arguments
-                    session = sink.open(integration, connector, SyncIdentity(**sync), pod_uid)
-                    answer = True, None
-                elif name == "commit":
-                    assert session is not None
-                    answer = True, (_commit(session, helper, arguments), idle)
-                else:
-                    assert session is not None
-                    answer = True, _perform(session, name, arguments)
-            except Exception as error:
-                answer = False, _described(error)
-            _put(end, answer)
-    except BaseException as error:
-        print(f"writer: {type(error).__name__}", file=sys.stderr)
-    finally:
-        if session is not None:
-            with suppress(Exception):
-                session.close()
-        os._exit(code)
-
-
-def _commit(session: Session, helper: Helper, arguments: tuple[Any, ...]) -> tuple[int, int, int]:
-    stream, seq, rows, tombstones, replacements, rejected, state, read, held = arguments
-    groups = [Replacement(*one) for one in replacements]
-    if held is not None:
-        outputs = helper.take(Held(*held))
-        rows = before(outputs, rows)
-        groups = [one for out in outputs for one in out.replacements] + groups
-        rejected = [one for out in outputs for one in out.rejected] + rejected
-    batch = Batch(stream, seq, rows, tombstones, groups, rejected[:KEPT_REJECTED], None, read)
-    batch.state = None if state is None else StreamState(*state)
-    written = session.commit(batch)
-    return written.upserted, written.deleted, written.rejected
-
-
-def _perform(session: Session, name: str, arguments: tuple[Any, ...]) -> Any:
-    if name == "finish_scan":
-        stream, entities, scan_id, state, limit = arguments
-        written = session.finish_scan(stream, entities, scan_id, StreamState(*state), limit)
-        return written.upserted, written.deleted, written.rejected
-    if name == "states":
-        return {stream: _fields(state) for stream, state in session.states().items()}
-    if name == "finish":
-        session.finish(RunResult.model_validate({**arguments[0], "received": arguments[1]}))
-        return None
-    session.close()
-    return None

@@ -17,10 +17,10 @@ from towline.api.explain import explain
 from towline.api.manifest import Emit, Stream
 from towline.contract import Plan, StreamPlan
 from towline_connectors import entities
-from towline_connectors.engine import check, check_reading, expressions, mapping
+from towline_connectors.engine import check, check_reading, expressions
 from towline_connectors.engine.errors import ConfigInvalid, InvalidManifest
 from towline_connectors.engine.expressions import ExpressionError, Node
-from towline_connectors.engine.mapping import EmitMap, StreamMap
+from towline_connectors.engine.stream_map import EmitMap, StreamMap, parse_emit
 from towline_connectors.engine.values import Mismatch
 from towline_connectors.engine.window import FILES
 
@@ -179,9 +179,7 @@ def _compile(stream: Stream, override: dict[str, Any], kept: Node | None) -> Str
         emits.append(
             _at(
                 f"{place}.emit[{emit.entity}]",
-                partial(
-                    mapping.parse_emit, emit, entity, override, keeps_raw=keeps, primary=emit.entity == owner, dies=dies
-                ),
+                partial(parse_emit, emit, entity, override, keeps_raw=keeps, primary=emit.entity == owner, dies=dies),
             )
         )
     sync = stream.sync

@@ -36,11 +36,11 @@ from towline_connectors.engine.errors import (
 )
 from towline_connectors.engine.halt import Halt, Stop
 from towline_connectors.engine.interpolate import Secrets
-from towline_connectors.engine.mapping import cursor_value
 from towline_connectors.engine.outcome import Ended, of_sink, result_of
 from towline_connectors.engine.pump import pump
 from towline_connectors.engine.redact import Redactor
 from towline_connectors.engine.source import Reading, Setup, Source
+from towline_connectors.engine.stream_map import cursor_value
 from towline_connectors.engine.writer import StreamWriter, Tally
 from towline_connectors.sinks import base
 from towline_connectors.sinks.base import Session, Sink, StreamState

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from towline_connectors.engine.mapping import Cursor, Mapper, Output, Row, StreamMap, is_remembered
+from towline_connectors.engine.mapping import Cursor, Mapper, Output, Row
+from towline_connectors.engine.stream_map import StreamMap, is_remembered
 
 Known = list[dict[str, int | None]]  # for each emit, key: hash of what was written last; None when it is not known
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from towline_connectors.engine.apart import KEPT_REJECTED, SessionApart
+from towline_connectors.engine.apart import SessionApart
 from towline_connectors.engine.compile import CompiledStream
 from towline_connectors.engine.errors import PolicyViolation, SchemaMismatch
 from towline_connectors.engine.mapping import Mapper
+from towline_connectors.engine.serving import KEPT_REJECTED
 from towline_connectors.engine.sharing import Held, Judged, Sharing, can_share
 from towline_connectors.engine.source import Origin, Page
 from towline_connectors.engine.window import DEFAULT_MAX_DELETE_PERCENT, Decision, with_anchor

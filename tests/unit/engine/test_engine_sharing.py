@@ -19,7 +19,7 @@ from tests.unit.engine.vendor import Vendor
 from towline.api.conditions import Reason
 from towline.api.manifest import Stream
 from towline.contract import StreamPlan
-from towline_connectors.engine import apart, mapping, window, writer
+from towline_connectors.engine import apart, mapping, serving, window, wire, writer
 from towline_connectors.engine.compile import CompiledStream, compile_stream
 from towline_connectors.engine.errors import EngineError
 from towline_connectors.engine.sharing import MAX_PARTS, Held, Helper, Mapped, Pace, can_share
@@ -82,8 +82,8 @@ class Pair(apart.SessionApart):
         return answer
 
     def begin(self, batch: Batch, held: Held | None = None) -> Callable[[], Written]:
-        arguments = (*apart._flat(batch), None if held is None else tuple(held))
-        answer = apart._commit(self, self._helper, arguments)
+        arguments = (*wire.flat(batch), None if held is None else tuple(held))
+        answer = serving.commit(self, self._helper, arguments)
         return lambda: Written(*answer)
 
     def commit(self, batch: Batch) -> Written:
@@ -240,9 +240,9 @@ def test_two_processes_that_both_have_much_to_say_do_not_wait_for_each_other() -
     big = b"x" * (4 << 20)
 
     def other() -> None:
-        apart._put(there, (True, big))
-        assert apart._take(there, bytearray()) == ("map", (big,))
-        apart._put(there, (True, 2))
+        wire.put(there, (True, big))
+        assert wire.take(there, bytearray()) == ("map", (big,))
+        wire.put(there, (True, 2))
 
     thread = threading.Thread(target=other)
     thread.start()
