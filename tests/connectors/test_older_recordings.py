@@ -232,3 +232,16 @@ def test_of_two_searches_at_the_same_address_each_stream_gets_its_own(tmp_path: 
     alone = whole(tmp_path, "splunk", proxy)
     assert alone["notable-events"].absent
     assert len(rows(alone["search-export"], "event")) == 1
+
+
+def test_groups_that_were_listed_with_some_of_their_fields_are_read(tmp_path: Path) -> None:
+    graph = "https://graph.microsoft.com/v1.0/groups"
+    groups = {"value": [{"id": "g1", "displayName": "Staff"}]}
+    found = whole(
+        tmp_path,
+        "microsoft-entra-id",
+        exchange("GET", f"{graph}?$select=id,displayName&$top=100", groups),
+        exchange("GET", f"{graph}/g1/members?$select=id", {"value": [{"id": "u1"}]}),
+    )
+    assert [row["name"] for row in rows(found["groups"], "group")] == ["Staff"]
+    assert [row["member_key"] for row in rows(found["memberships"], "membership")] == ["u1"]

@@ -63,13 +63,17 @@ class Matcher:
         self._used: set[int] = set()
         self._earlier: set[int] = set()  # given to other streams
         self._others: frozenset[int] = frozenset()  # what other streams ask for
+        self._parents: frozenset[tuple[str, ...]] = frozenset()
         self._last: dict[tuple[Any, ...], int] = {}
 
-    def next_stream(self, others: frozenset[int] = frozenset()) -> None:
-        """`others`: numbers of entries that answer none of its requests."""
+    def next_stream(
+        self, others: frozenset[int] = frozenset(), parents: frozenset[tuple[str, ...]] = frozenset()
+    ) -> None:
+        """`others`: numbers of entries that answer none of its requests. `parents`: the resources of lists that are
+        only read for the pieces in them, which those before it may have read too."""
         self._earlier |= self._used
         self._used.clear()
-        self._others = others
+        self._others, self._parents = others, parents
 
     def answer(self, asked: Asked) -> Entry | None:
         """None: the recording has no answer to this."""
@@ -120,6 +124,8 @@ class Matcher:
     def _fresh(self, same: list[int], asked: Asked, parameters: Counter[tuple[str, str]], *, known: bool) -> int | None:
         """The best answer that was not given yet."""
         names = {name for name, _value in parameters}
+        path = resource(asked.path)
+        again = self._lenient and any(path[-len(parent) :] == parent for parent in self._parents)
         best: tuple[Any, ...] | None = None
         for number in same:
             if number in self._used:
@@ -127,7 +133,7 @@ class Matcher:
             entry = self._entries[number]
             recorded = Counter(entry.query) + Counter(entry.form)
             rest = recorded - parameters
-            if number in self._earlier and (asked.method != "GET" or rest):
+            if number in self._earlier and (asked.method != "GET" or rest) and not again:
                 continue
             if not self._lenient:
                 if not asked.form and _timeless(recorded) != _timeless(parameters):

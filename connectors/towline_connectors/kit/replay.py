@@ -65,10 +65,11 @@ class Replay:
         aliases: Mapping[str, str] | None = None,
         missed: Callable[[], None] = lambda: None,
         others: frozenset[int] = frozenset(),
+        parents: frozenset[tuple[str, ...]] = frozenset(),
     ) -> None:
         """Begin with another stream. `aliases`: paths that were recorded under another one. `others`: the numbers of
-        entries that only other streams ask for."""
-        self._matcher.next_stream(others)
+        entries that only other streams ask for. `parents`: the resources that the stream reads for its pieces."""
+        self._matcher.next_stream(others, parents)
         self._aliases = dict(aliases or {})
         self._missed = missed
         self.answered = 0

@@ -77,7 +77,8 @@ def replay(
             stop = Stop()
             own = next(each for each in manifest["streams"] if each["name"] == stream)
             others = sharing.of_others(own, manifest["streams"], config, recording.entries)
-            server.begin(_aliases(manifest, config, recording), stop.request, others)
+            parents = sharing.parents(own, manifest["streams"])
+            server.begin(_aliases(manifest, config, recording), stop.request, others, parents)
             plan = _plan(name, manifest, stream, number, config, recording, moment)
             sink = Collector()
             result = run(

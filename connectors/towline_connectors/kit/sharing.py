@@ -59,6 +59,12 @@ def of_others(
     )
 
 
+def parents(stream: Manifest, streams: Sequence[Manifest]) -> frozenset[tuple[str, ...]]:
+    """The resources whose records a stream is read by."""
+    names = {part.get("stream") for part in stream.get("partitions") or [] if part["kind"] == "Parent"}
+    return frozenset(found for each in streams if each["name"] in names and (found := _resource(each)))
+
+
 def _rather(name: str, mine: Mapping[str, str], rivals: Sequence[Mapping[str, str]], value: str | None) -> bool:
     return value is not None and not _is(mine[name], value) and any(_is(rival.get(name), value) for rival in rivals)
 
@@ -71,8 +77,10 @@ def _is(asked: str | None, value: str) -> bool:
 
 
 def _beside(stream: Manifest, streams: Sequence[Manifest]) -> list[Manifest]:
+    """The other streams of the same path, save those that are only read for the pieces of others."""
     path = _resource(stream)
-    return [each for each in streams if path and each["name"] != stream["name"] and _resource(each) == path]
+    known = [each for each in streams if each.get("emit") and each["name"] != stream["name"]]
+    return [each for each in known if path and _resource(each) == path]
 
 
 def _resource(stream: Manifest) -> tuple[str, ...]:
