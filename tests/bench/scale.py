@@ -220,6 +220,7 @@ class Bench:
         if "burst" in parts:
             await self.burst(operator)
         if "ticks" in parts:
+            await self.settle(operator)  # as Kubernetes' controller has nothing else to do either
             await self.ticks()
         bench(f"scale_{label}_rss_mib", operator.rss_mib(), "MiB")
         operator.stop()

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from towline.controller import server
@@ -58,8 +57,14 @@ class Operator:
         cache = Cache()
         # A stand-by knows the Integrations as well; told by two, each would be counted twice.
         metrics = Metrics(lambda: samples(cache, self.context.prober.samples()) if self._leads else (), version)
-        lane = partial(lane_of, cache)
-        self._queue = WorkQueue(self._reconcile, settings.workers, self._on_error, clock, lane, START)
+        self._queue = WorkQueue(
+            self._reconcile,
+            settings.workers,
+            self._on_error,
+            clock,
+            lambda key: lane_of(cache, clock(), key),
+            START,
+        )
         self.context = Context(
             client=client,
             cache=cache,

@@ -22,8 +22,8 @@ from towline.controller.perform import JobRefusedError, perform, poisoned, refus
 from towline.controller.queue import Key, Rest
 from towline.controller.snapshots import is_running, runs_of, snapshot_of
 from towline.controller.surroundings import check_integration, depends_on_others
-from towline.core import names, syncstatus
-from towline.core.actions import Action, CreateJob, Decision, Emit, PatchStatus, Slot, earliest
+from towline.core import names, syncstatus, times
+from towline.core.actions import Action, CreateJob, CreateSync, Decision, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.integrations import reconcile_integration
@@ -34,7 +34,7 @@ from towline.core.validate import Problem, View
 from towline.kube.errors import NotFoundError, RefusedError
 
 START = "start"
-"""The lane of SyncJobs that may start."""
+"""The lane of what may start a run."""
 _INVALID = 422
 _ORDER = {"Manual": 0, "Webhook": 0, "CredentialsRotated": 1, "SpecChange": 1, "Schedule": 2}
 
@@ -68,7 +68,7 @@ async def _connector(context: Context, key: Key, raw: dict[str, Any]) -> datetim
     return decision.look_again
 
 
-async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datetime | None:
+async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datetime | Rest | None:
     now = context.clock()
     try:
         integration = Integration.model_validate(raw)
@@ -87,12 +87,28 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     track = context.prober.track(key)
     rotated = _rotated(context, key, checked)
     decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track, rotated), now)
-    after = await perform(context, key.kind, raw, decision.actions)
-    again = decision.look_again
-    if checked is not None and depends_on_others(integration, around, settings.runs):
-        pause = recheck_seconds(after, now, settings.secret_recheck_seconds, settings.secret_check_seconds)
-        again = earliest(again, now + timedelta(seconds=pause * random.uniform(0.9, 1.1)))  # noqa: S311  jitter
-    return again
+    starting, others = _starting(decision)
+    if starting:
+        raw = await perform(context, key.kind, raw, starting)
+    named = checked is not None and depends_on_others(integration, around, settings.runs)
+    return Rest(partial(_judged, context, key, raw, replace(decision, actions=others), now if named else None))
+
+
+async def _judged(
+    context: Context, key: Key, raw: dict[str, Any], decision: Decision, named: datetime | None
+) -> datetime | None:
+    """Everything of an Integration that is not the start of a run. `named`: when others that it names were looked at;
+    None if it names none."""
+    try:
+        after = await perform(context, key.kind, raw, decision.actions)
+    except NotFoundError:
+        return None
+    if named is None:
+        return decision.look_again
+    settings = context.settings
+    pause = recheck_seconds(after, named, settings.secret_recheck_seconds, settings.secret_check_seconds)
+    jitter = random.uniform(0.9, 1.1)  # noqa: S311
+    return earliest(decision.look_again, named + timedelta(seconds=pause * jitter))
 
 
 async def _misfit(
@@ -133,11 +149,19 @@ def _after_failure(context: Context, key: Key, raw: dict[str, Any]) -> None:
         _give_back(context, key)
 
 
-def lane_of(cache: Cache, key: Key) -> str:
-    """SyncJobs that may start wait by themselves: no status that is to be written stands before them."""
-    raw = cache.get(*key) if key.kind == "SyncJob" else None
-    status = (raw.get("status") or {}) if raw else {}
-    return START if raw and not status.get("completionTime") and not is_running(raw) else key.kind
+def lane_of(cache: Cache, now: datetime, key: Key) -> str:
+    """What may start a run waits by itself: a SyncJob that does not run yet, an Integration that is due or was asked
+    for a sync. No status that is to be written stands before them."""
+    raw = cache.get(*key)
+    if raw is None:
+        return key.kind
+    status = raw.get("status") or {}
+    if key.kind == "SyncJob":
+        return START if not status.get("completionTime") and not is_running(raw) else key.kind
+    if key.kind == "Integration":
+        due = times.moment(status.get("nextScheduleTime"))
+        return START if asks_now(raw) or (due is not None and due <= now) else key.kind
+    return key.kind
 
 
 async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime | Rest | None:
@@ -153,16 +177,16 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
     decision = reconcile_sync(snapshot, now, context.settings.runs)
     if decision.slot is Slot.WANT and context.slots.ask(_request(context, key, sync)):
         decision = reconcile_sync(replace(snapshot, slot=True), context.clock(), context.settings.runs)
-    launching, others = _launching(decision)
+    starting, others = _starting(decision)
     try:
-        obj = await perform(context, key.kind, raw, launching)
+        obj = await perform(context, key.kind, raw, starting)
     except JobRefusedError as error:
         text = refusal(error.cause, key.namespace)
         status = syncstatus.waiting(sync, Reason.PENDING, text, now)
         await perform(context, key.kind, raw, [PatchStatus(status), Emit("Warning", "JobRefused", text)])
         _give_back(context, key)
         raise error.cause from None
-    if launching:
+    if starting:
         context.audit.handed_over(Key("Integration", key.namespace, sync.spec.integration_ref.name))
         _wake_next(context)
         # The pod is on its way. What is told of it waits for its turn, and no other start waits for that.
@@ -173,9 +197,10 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
     return decision.look_again
 
 
-def _launching(decision: Decision) -> tuple[list[Action], list[Action]]:
-    """The actions up to the one that creates a Job, and those after it; none before it where none is created."""
-    at = next((number for number, one in enumerate(decision.actions, 1) if isinstance(one, CreateJob)), 0)
+def _starting(decision: Decision) -> tuple[list[Action], list[Action]]:
+    """The actions up to the last that starts a run, and those after it; none before where none does."""
+    numbers = [number for number, one in enumerate(decision.actions, 1) if isinstance(one, CreateJob | CreateSync)]
+    at = max(numbers, default=0)
     return decision.actions[:at], decision.actions[at:]
 
 

@@ -15,7 +15,7 @@ from towline.kube import wire
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
 from towline.kube.errors import ApiError, ExpiredError, NotFoundError, NotLeadingError, UnavailableError, error_for
-from towline.kube.resources import JOBS, Resource
+from towline.kube.resources import JOBS, SYNCJOBS, Resource
 
 FIELD_MANAGER = "towline"
 _TRIES = 5
@@ -36,8 +36,8 @@ class Client:
         self._tries = tries
         self._timeout = timeout
         self._bucket = Bucket(rate, burst)
-        # Of their own, so that no burst of status writes holds up the start of a run: one Job, and the one or two
-        # objects that are looked at before it.
+        # Of their own, so that no burst of status writes holds up the start of a run: a SyncJob, a Job, and the two or
+        # three objects that are looked at before them.
         self._starts = Bucket(2 * rate, 2 * burst)
         self._reads = Bucket(4 * rate, 4 * burst)
         self._session: aiohttp.ClientSession | None = None
@@ -240,7 +240,7 @@ class Client:
                 await asyncio.sleep(_delay(tries, error))
 
     def _bucket_for(self, verb: str, resource: Resource, name: str) -> Bucket:
-        if verb == "POST" and resource is JOBS:
+        if verb == "POST" and resource in (SYNCJOBS, JOBS):
             return self._starts
         return self._reads if verb == "GET" and name else self._bucket
 

@@ -167,6 +167,7 @@ async def test_no_write_of_a_status_holds_up_what_starts_a_run() -> None:
         async with asyncio.timeout(10):
             assert await client.is_current(SYNCJOBS, "ns", "x", "7")
             await client.get(SECRETS, "ns", "x")
+            await client.create(SYNCJOBS, "ns", {"metadata": {"name": "x"}})
             await client.create(JOBS, "ns", {"metadata": {"name": "x-1"}})
         assert not waiting.done()
         waiting.cancel()

@@ -1,0 +1,60 @@
+"""Which objects may start a run, so that no status that is to be written stands before them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.unit.controller.test_cache import obj, sync
+from tests.unit.core.build import NOW
+
+from towline.controller.cache import Cache
+from towline.controller.queue import Key
+from towline.controller.reconcilers import START, lane_of
+from towline.core.times import text
+
+SOON, DUE = text(NOW + timedelta(minutes=1)), text(NOW - timedelta(seconds=1))
+ASKED = {"annotations": {"towline.dev/requested-at": "now"}}
+
+
+def lane(kind: str, raw: dict[str, Any]) -> str:
+    cache = Cache()
+    cache.put(kind, raw)
+    return lane_of(cache, NOW, Key(kind, "ns", raw["metadata"]["name"]))
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, START),
+        ({"queuePosition": 7}, START),
+        ({"attempts": 1}, "SyncJob"),
+        ({"attempts": 1, "nextAttemptTime": DUE}, START),
+        ({"attempts": 1, "completionTime": DUE}, "SyncJob"),
+    ],
+)
+def test_a_syncjob_may_start_until_an_attempt_of_it_runs_or_it_has_ended(status: dict[str, Any], expected: str) -> None:
+    assert lane("SyncJob", sync("s", 1, status=status)) == expected
+
+
+@pytest.mark.parametrize(
+    ("meta", "status", "expected"),
+    [
+        ({}, {}, "Integration"),
+        ({}, {"nextScheduleTime": SOON}, "Integration"),
+        ({}, {"nextScheduleTime": DUE}, START),
+        ({}, {"nextScheduleTime": 5}, "Integration"),
+        (ASKED, {}, START),
+        (ASKED, {"lastHandledRequestedAt": "now"}, "Integration"),
+    ],
+)
+def test_an_integration_starts_a_run_when_it_is_due_or_asked(
+    meta: dict[str, Any], status: dict[str, Any], expected: str
+) -> None:
+    assert lane("Integration", obj("i", 1, metadata=meta, status=status)) == expected
+
+
+def test_what_is_gone_or_of_another_kind_starts_nothing() -> None:
+    assert lane_of(Cache(), NOW, Key("SyncJob", "ns", "gone")) == "SyncJob"
+    assert lane("Connector", obj("c", 1)) == "Connector"
