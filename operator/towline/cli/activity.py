@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from towline.cli import cluster, inside
+from towline.cli import inside
 from towline.cli.data import DEFAULT_TARGET, target_option
 from towline.cli.errors import CliError
 from towline.cli.output import number, print_json, print_rows, program, say, table, terminal_width
@@ -28,7 +28,6 @@ KINDS = ("Run", "Push", "Check", "Change")
               show_default=True)  # fmt: skip
 @target_option
 @inside.options
-@cluster.options
 def activity(
     name: str | None,
     since: str | None,
@@ -38,13 +37,7 @@ def activity(
     limit: int,
     output: str,
     target: str,
-    in_cluster: bool,
-    image: str | None,
-    destination_secret: str | None,
-    claim: str | None,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
+    there: inside.There | None,
 ) -> None:
     """Show what happened to the Integration NAME (or NAMESPACE/NAME), or to all: each run, check of credentials and
     change, with who or what caused it. The newest comes first.
@@ -52,12 +45,11 @@ def activity(
     Records are written by the runs into their destination and are never changed; they are kept for 90 days unless the
     installation says otherwise. -o jsonl exports them, a JSON object a line.
     """
-    if in_cluster:
+    if there is not None:
         given = [part for option, value in (("--since", since), ("--kind", kind), ("--outcome", outcome),
                                             ("--by", actor)) if value for part in (option, value)]  # fmt: skip
         arguments = ["activity", *([name] if name else []), *given, "--limit", str(limit), "-o", "json"]
-        connection = cluster.connect(kubeconfig, context, namespace)
-        records = inside.ask(connection, arguments, inside.Place(image, destination_secret, claim, name))
+        records = there.ask(arguments, name)
     else:
         records = _read(target, name, since, kind, outcome, actor, limit)
     _print(records, output, limit)

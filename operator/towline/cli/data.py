@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.cli import cluster, inside
+from towline.cli import inside
 from towline.cli.errors import CliError
 from towline.cli.output import display_width, print_json, print_rows, program, say, table, terminal_width
 
@@ -44,7 +44,6 @@ target_option = click.option(
 @click.option("--deleted", is_flag=True, help="Also rows that the source has deleted.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @inside.options
-@cluster.options
 def data(
     entity: str | None,
     target: str,
@@ -53,13 +52,7 @@ def data(
     limit: int,
     deleted: bool,
     output: str,
-    in_cluster: bool,
-    image: str | None,
-    destination_secret: str | None,
-    claim: str | None,
-    kubeconfig: str | None,
-    context: str | None,
-    namespace: str | None,
+    there: inside.There | None,
 ) -> None:
     """Show synced rows of an ENTITY (asset, vulnerability, user …), table or VIEW; without one, what there is.
 
@@ -68,10 +61,8 @@ def data(
     from towline_connectors.sinks.base import SinkError
     from towline_connectors.sinks.query import QueryError
 
-    if in_cluster:
-        place = inside.Place(image, destination_secret, claim)
-        connection = cluster.connect(kubeconfig, context, namespace)
-        _from_cluster(connection, place, entity, where, columns, limit, deleted, output)
+    if there is not None:
+        _from_cluster(there, entity, where, columns, limit, deleted, output)
         return
     try:
         if entity is None:
@@ -86,8 +77,7 @@ def data(
 
 
 def _from_cluster(
-    connection: cluster.Cluster,
-    place: inside.Place,
+    there: inside.There,
     entity: str | None,
     where: tuple[str, ...],
     columns: str | None,
@@ -100,7 +90,7 @@ def _from_cluster(
 
     asked = ["data", *([entity] if entity else []), *(part for one in where for part in ("--where", one))]
     asked += [*(["--columns", columns] if columns else []), *(["--deleted"] if deleted else [])]
-    objects = inside.ask(connection, [*asked, "--limit", str(limit), "-o", "json"], place)
+    objects = there.ask([*asked, "--limit", str(limit), "-o", "json"])
     names = list(objects[0]) if objects else []
     found = Rows(names, [tuple(one.values()) for one in objects])
     if output == "table" and entity is not None and objects:

@@ -6,12 +6,13 @@ no token and nothing but the namespace's volume or the destination's Secret, and
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import click
 
@@ -21,11 +22,9 @@ from towline.cli.cluster import Cluster
 from towline.cli.errors import FORBIDDEN, TIMED_OUT, CliError
 from towline.cli.output import TALK_PREFIX, printable, say
 
-F = TypeVar("F", bound=Callable[..., Any])
 LIMIT_SECONDS = 180
 DEFAULT_CLAIM = "towline-data"
 _TALK = "\x02towline: "
-_USER = 65532
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,38 @@ class Place:
     integration: str | None = None  # whose destination it is, where a namespace has several
 
 
-def options(command: F) -> F:
-    """The options of verbs that may look into a cluster's destination."""
+@dataclass(frozen=True, slots=True)
+class There:
+    """A cluster's destination, which a verb is to read instead of one that this machine reaches."""
+
+    place: Place
+    connect: Callable[[], Cluster]
+
+    def ask(self, arguments: list[str], integration: str | None = None) -> list[dict[str, Any]]:
+        """What `towline ARGUMENTS` prints as JSON there. Raises CliError."""
+        return ask(self.connect(), arguments, replace(self.place, integration=integration))
+
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of verbs that may look into a cluster's destination; the verb gets them as `there`, None without
+    --cluster."""
+
+    @functools.wraps(function)
+    def command(
+        *,
+        in_cluster: bool,
+        image: str | None,
+        destination_secret: str | None,
+        claim: str | None,
+        kubeconfig: str | None,
+        context: str | None,
+        namespace: str | None,
+        **others: Any,
+    ) -> None:
+        place = Place(image, destination_secret, claim)
+        there = There(place, lambda: cluster.connect(kubeconfig, context, namespace)) if in_cluster else None
+        function(there=there, **others)
+
     for option in (
         click.option("--claim", metavar="NAME",
                      help="With --cluster: the volume claim with the SQLite file; left out, that of the syncs."),
@@ -50,7 +79,7 @@ def options(command: F) -> F:
                      help="Of a cluster's namespace: a short-lived pod there reads its destination."),
     ):  # fmt: skip
         command = option(command)
-    return command
+    return cluster.options(command)
 
 
 def ask(connection: Cluster, arguments: list[str], place: Place) -> list[dict[str, Any]]:
@@ -79,6 +108,7 @@ def ask(connection: Cluster, arguments: list[str], place: Place) -> list[dict[st
 def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
     """The pod that answers."""
     from towline.contract import DATA_PATH
+    from towline.core import restricted
 
     source: dict[str, Any] = {"name": "TOWLINE_TO", "value": f"{DATA_PATH}/towline.db"}
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
@@ -99,11 +129,7 @@ def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
         "env": [source, {"name": TALK_PREFIX, "value": _TALK}, {"name": "PYTHONUTF8", "value": "1"}],
         "volumeMounts": mounts,
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": restricted.container(),
     }
     return {
         "apiVersion": "v1",
@@ -115,14 +141,7 @@ def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "fsGroup": _USER,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": restricted.pod(),
             "containers": [container],
             "volumes": volumes,
         },

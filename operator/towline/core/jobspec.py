@@ -24,7 +24,7 @@ from towline.contract import (
     ExitCode,
     Plan,
 )
-from towline.core import names
+from towline.core import names, restricted
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL, RunSettings
 from towline.core.validate import View
 
@@ -33,7 +33,6 @@ REPORTS_CLAIM = "towline-reports"  # names of claims with reports begin so: thei
 GRACE_SECONDS = 60
 UNREACHABLE_SECONDS = 30
 _TOKEN_SECONDS = 3600  # the kubelet renews it in time
-_USER = 65532
 _READABLE = 0o440
 
 
@@ -123,14 +122,7 @@ def _pod(integration: Integration, view: View, settings: RunSettings) -> dict[st
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": restricted.pod(),
         "tolerations": [_toleration("unreachable"), _toleration("not-ready")],
         "containers": [
             {
@@ -142,11 +134,7 @@ def _pod(integration: Integration, view: View, settings: RunSettings) -> dict[st
                 "resources": _resources(integration, view.connector, settings),
                 "terminationMessagePath": "/dev/termination-log",
                 "terminationMessagePolicy": "File",  # logs as a fallback could put a secret into status
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": restricted.container(),
                 "volumeMounts": mounts,
             }
         ],
