@@ -245,3 +245,25 @@ def test_groups_that_were_listed_with_some_of_their_fields_are_read(tmp_path: Pa
     )
     assert [row["name"] for row in rows(found["groups"], "group")] == ["Staff"]
     assert [row["member_key"] for row in rows(found["memberships"], "membership")] == ["u1"]
+
+
+def test_a_search_job_that_was_recorded_is_read_as_one(tmp_path: Path) -> None:
+    jobs = "https://splunk.acme.example:8089/services/search/v2/jobs"
+
+    def state(name: str, count: int) -> dict[str, Any]:
+        return {"entry": [{"name": "job", "content": {"dispatchState": name, "resultCount": count}}]}
+
+    made = exchange("POST", jobs, {"sid": "1.1"}, status=201)
+    text = urlencode({"search": "search index=proxy", "exec_mode": "normal", "output_mode": "json"})
+    made["request"]["postData"] = {"mimeType": "application/x-www-form-urlencoded", "text": text}
+    event = {"_raw": "GET /", "_cd": "1:2", "_bkt": "b", "splunk_server": "s", "_time": "2026-01-05T10:00:00.000Z"}
+    found = whole(
+        tmp_path,
+        "splunk",
+        made,
+        exchange("GET", f"{jobs}/1.1?output_mode=json", state("RUNNING", 0)),
+        exchange("GET", f"{jobs}/1.1?output_mode=json", state("DONE", 1)),
+        exchange("GET", f"{jobs}/1.1/results?output_mode=json&count=0", {"results": [event]}),
+    )
+    [row] = rows(found["search-job"], "event")
+    assert (row["source_key"], row["message"]) == ("s~b~1:2", "GET /")

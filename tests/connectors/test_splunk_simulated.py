@@ -131,3 +131,19 @@ def test_a_rate_limit_delays_the_run_and_loses_nothing(tmp_path: Path) -> None:
         result = integration.sync()
     assert result.reason is Reason.COMPLETED, result.message
     assert (integration.count("alerts"), integration.count("policies")) == (255, 230)
+
+
+def test_searches_by_jobs_give_the_same_rows_and_fetch_them_in_parts(tmp_path: Path) -> None:
+    settings = {"search": "index=proxy", "search_by": "Job"}
+    with splunk(tmp_path, config=settings, events=25_000) as (integration, head):
+        integration.streams = ["notable-job", "search-job"]
+        result = integration.sync()
+        assert result.reason is Reason.COMPLETED, result.message
+        assert integration.count("alerts") == 250
+        assert integration.count("events") == 25_000
+        assert [search["search"] for search in head.searches] == ["search `notable`", "search index=proxy"]
+        assert head.searches[0]["index_earliest"] == "0"
+        head.jobs.clear()
+        again = integration.sync()
+    assert again.reason is Reason.COMPLETED, again.message
+    assert float(head.searches[-1]["index_earliest"]) > 1_700_000_000

@@ -10,14 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from towline.api.connector import ConnectorSpec
-from towline.api.manifest import Stream
 from towline_connectors.engine import expressions
 from towline_connectors.engine.errors import InvalidManifest
 from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import dummies
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.lenient import loosen
-from towline_connectors.kit.recorded import REFERENCE, Manifest, document, exchanges, pattern
+from towline_connectors.kit.recorded import REFERENCE, Manifest, asked_by, document, exchanges, pattern
 
 
 def url_templates(spec: ConnectorSpec) -> list[str]:
@@ -168,8 +167,8 @@ def choices(
     """Settings that decide which streams are read and that are not given: what has most streams in the recording,
     such as the one of two deployments that it is of. Leniently, other paths of the same resource count too."""
     properties = (spec.config_schema or {}).get("properties") or {}
-    streams = [stream for stream in spec.streams or [] if stream.request is not None]
-    conditions = " ".join(stream.when or "" for stream in streams)
+    streams = [stream for each in spec.streams or [] if asked_by(stream := each.wire())]
+    conditions = " ".join(str(stream.get("when") or "") for stream in streams)
     found: dict[str, Any] = {}
     for name, schema in properties.items():
         options = [False, True] if schema.get("type") == "boolean" else schema.get("enum") or []
@@ -185,28 +184,28 @@ def choices(
 
 
 def _streams_recorded(
-    streams: Sequence[Stream], config: Mapping[str, Any], entries: Sequence[Entry], lenient: bool
+    streams: Sequence[Manifest], config: Mapping[str, Any], entries: Sequence[Entry], lenient: bool
 ) -> float:
     """How many streams are both read with these settings and recorded, path by path; with another path by half."""
     wanted = [stream for stream in streams if _wanted(stream, config)]
     exact = [any(_at(stream, entry) for entry in entries) for stream in wanted]
-    near = [lenient and stream.request is not None and bool(exchanges(stream.request.wire(), entries))
-            for stream in wanted]  # fmt: skip
+    near = [lenient and bool(exchanges(asked_by(stream), entries)) for stream in wanted]
     return sum(1 if here else 0.5 * there for here, there in zip(exact, near, strict=True))
 
 
-def _wanted(stream: Stream, config: Mapping[str, Any]) -> bool:
-    if stream.when is None:
+def _wanted(stream: Manifest, config: Mapping[str, Any]) -> bool:
+    condition = stream.get("when")
+    if condition is None:
         return True
     try:
-        return expressions.truthy(expressions.compile_expression(stream.when)({"config": dict(config)}))
+        return expressions.truthy(expressions.compile_expression(condition)({"config": dict(config)}))
     except (Mismatch, InvalidManifest):
         return False  # the run says what is wrong with it
 
 
-def _at(stream: Stream, entry: Entry) -> bool:
-    path = "/" + stream.request.path.partition("?")[0].lstrip("/") if stream.request is not None else ""
-    return bool(path) and re.search(pattern(path).pattern + r"\Z", entry.path) is not None
+def _at(stream: Manifest, entry: Entry) -> bool:
+    path = "/" + str(asked_by(stream)["path"]).partition("?")[0].lstrip("/")
+    return re.search(pattern(path).pattern + r"\Z", entry.path) is not None
 
 
 def report(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, str]:

@@ -24,6 +24,12 @@ def _split(path: str) -> list[str]:
     return re.split(f"({REFERENCE.pattern})", path)
 
 
+def asked_by(stream: Manifest) -> Manifest:
+    """The request of a stream of the manifest, or the one that makes its export."""
+    found: Manifest = stream.get("request") or (stream.get("export") or {}).get("create") or {}
+    return found
+
+
 def exchanges(request: Manifest, entries: Sequence[Entry]) -> list[Entry]:
     """The exchanges of a request of the manifest, whatever its host."""
     if "path" not in request:

@@ -13,7 +13,7 @@ from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import dummies
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.matching import resource
-from towline_connectors.kit.recorded import REFERENCE, Manifest, exchanges
+from towline_connectors.kit.recorded import REFERENCE, Manifest, asked_by, exchanges
 
 _CHANGING = re.compile(r"\b(window|partition|secrets?|job|input)\b")
 _WORD = re.compile(r"\w+")
@@ -26,14 +26,14 @@ def inferred(spec: ConnectorSpec, given: Mapping[str, Any], entries: Sequence[En
     streams = spec.wire().get("streams") or []
     found: dict[str, str] = {}
     for stream in streams:
-        setting = re.fullmatch(r"=\s*config\.(\w+)\s*", str(stream.get("when") or ""))
+        setting = re.match(r"=\s*config\.(\w+)\b", str(stream.get("when") or ""))
         if setting is None or known.get(setting[1]) != "":
             continue
         for name, template in _parameters(stream):
             if f"config.{setting[1]}" not in template:
                 continue
             others = [_constants(each, known).get(name) for each in _beside(stream, streams)]
-            asked = [value for entry in exchanges(stream["request"], entries) if (value := _value(entry, name))]
+            asked = [value for entry in exchanges(asked_by(stream), entries) if (value := _value(entry, name))]
             free = [value for value in asked if not any(_is(other, value) for other in others)]
             # A value that stays what it is where it is filled in is one that somebody could have set.
             fitting = [value for value in free if _filled(template, {**known, setting[1]: value}) == value]
@@ -51,7 +51,7 @@ def of_others(
     shared = {name for rival in rivals for name, value in rival.items() if name in mine and mine[name] != value}
     if not shared:
         return frozenset()
-    at = {id(entry) for entry in exchanges(stream["request"], entries)}
+    at = {id(entry) for entry in exchanges(asked_by(stream), entries)}
     return frozenset(
         number
         for number, entry in enumerate(entries)
@@ -84,11 +84,11 @@ def _beside(stream: Manifest, streams: Sequence[Manifest]) -> list[Manifest]:
 
 
 def _resource(stream: Manifest) -> tuple[str, ...]:
-    return resource(str((stream.get("request") or {}).get("path") or "").partition("?")[0])
+    return resource(str(asked_by(stream).get("path") or "").partition("?")[0])
 
 
 def _parameters(stream: Manifest) -> Iterator[tuple[str, str]]:
-    request = stream.get("request") or {}
+    request = asked_by(stream)
     for part in (request.get("query") or {}, request.get("form") or {}):
         yield from ((name, value) for name, value in part.items() if isinstance(value, str))
 

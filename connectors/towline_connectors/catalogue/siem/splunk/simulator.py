@@ -40,6 +40,8 @@ class SearchHead:
         self.options = options
         self.searches: list[dict[str, str]] = []
         self.late: list[int] = []  # numbers of notables that were stored a minute ago, although they happened before
+        self.jobs: dict[str, list[dict[str, Any]]] = {}
+        self.polls = 0
         self.sessions: dict[str, int] = {}
         self.logins = 0
 
@@ -110,11 +112,29 @@ class SearchHead:
             "user": f"user{number % 30}",
         }
 
+    def start(self, form: dict[str, str]) -> str:
+        """Make a search job; its id."""
+        self.searches.append(form)
+        sid = f"{EPOCH}.{len(self.searches)}"
+        self.jobs[sid] = self.found(form)
+        return sid
+
     def export(self, form: dict[str, str]) -> str:
         """An answer of the export endpoint: a line for each result, then the last row."""
         self.searches.append(form)
         if self.options.fatal:
             return json.dumps({"messages": [{"type": "FATAL", "text": "Error in 'where' command"}]}) + "\n"
+        lines: list[dict[str, Any]] = [
+            {"preview": False, "offset": n, "result": row} for n, row in enumerate(self.found(form))
+        ]
+        if lines:
+            lines[-1]["lastrow"] = True
+        else:
+            lines = [{"preview": False, "lastrow": True}]
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+    def found(self, form: dict[str, str]) -> list[dict[str, Any]]:
+        """The results of a search."""
         search = form["search"].removeprefix("search ")
         rows = [self.notable(n) for n in range(self.options.notables)] if search.startswith("`notable`") else []
         if "index=proxy" in search:
@@ -122,13 +142,7 @@ class SearchHead:
         if "| stats" in search:
             rows = [{"host": f"proxy{n}", "count": str(100 * n)} for n in range(3)]
         least, most = float(form.get("index_earliest", 0)), float(form.get("index_latest") or 1e12)
-        rows = [row for row in rows if "_indextime" not in row or least <= float(row["_indextime"]) < most]
-        lines = [{"preview": False, "offset": n, "result": row} for n, row in enumerate(rows)]
-        if lines:
-            lines[-1]["lastrow"] = True
-        else:
-            lines = [{"preview": False, "lastrow": True}]
-        return "".join(json.dumps(line) + "\n" for line in lines)
+        return [row for row in rows if "_indextime" not in row or least <= float(row["_indextime"]) < most]
 
 
 def _iso(when: float) -> str:
@@ -164,6 +178,28 @@ def application(options: Options) -> web.Application:
             return _messages(400, "FATAL", "Unknown search command")
         return web.Response(text=head.export(form), content_type="application/json")
 
+    async def create(request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        return web.json_response({"sid": head.start(form)}, status=201)
+
+    async def job(request: web.Request) -> web.Response:
+        rows = head.jobs.get(request.match_info["sid"])
+        if rows is None:
+            return _messages(404, "FATAL", "Unknown sid.")
+        if request.method == "DELETE":
+            del head.jobs[request.match_info["sid"]]
+            return web.json_response({"messages": []})
+        head.polls += 1
+        state = {"dispatchState": "DONE" if head.polls % 2 == 0 else "RUNNING", "resultCount": len(rows)}
+        return web.json_response({"entry": [{"name": "job", "content": state}]})
+
+    async def results(request: web.Request) -> web.Response:
+        rows = head.jobs.get(request.match_info["sid"])
+        if rows is None:
+            return _messages(404, "FATAL", "Unknown sid.")
+        start, count = int(request.query.get("offset", 0)), int(request.query.get("count", 100))
+        return web.json_response({"preview": False, "init_offset": start, "results": rows[start : start + count]})
+
     async def saved(request: web.Request) -> web.Response:
         if "saved" in forbidden:
             return _messages(403, "WARN", "insufficient permission to access this resource")
@@ -184,6 +220,9 @@ def application(options: Options) -> web.Application:
     app.router.add_post("/services/auth/login", log_in)
     app.router.add_get("/services/authentication/current-context", context)
     app.router.add_post("/services/search/v2/jobs/export", export)
+    app.router.add_post("/services/search/v2/jobs", create)
+    app.router.add_route("*", "/services/search/v2/jobs/{sid}", job)
+    app.router.add_get("/services/search/v2/jobs/{sid}/results", results)
     app.router.add_get("/servicesNS/-/-/saved/searches", saved)
     app.router.add_get("/services/alerts/fired_alerts", fired)
     return app
