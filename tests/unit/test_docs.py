@@ -215,6 +215,17 @@ def test_each_of_our_cells_of_the_comparison_names_what_shows_it() -> None:
         assert [found for one in commands if (found := told(one.split()))] == [], row[0]
 
 
+def test_each_cell_about_others_names_its_source_or_says_that_we_do_not_know() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (ROOT / "docs" / "comparison.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    theirs = [(row[0], cell) for row in rows if len(row) == 6 and row[1] not in ("Towline", "---") for cell in row[2:]]
+    assert len(theirs) > 120
+    assert [each for each in theirs if each[1] not in ("?", "–") and not re.search(r"\[[a-z]\]", each[1])] == []
+
+
 def test_the_comparison_tells_where_its_facts_come_from() -> None:
     text = (ROOT / "docs" / "comparison.md").read_text()
     named, explained = set(re.findall(r"\[([a-z])\]", text)), set(re.findall(r"^\| ([a-z]) \|", text, re.MULTILINE))
