@@ -45,7 +45,7 @@ def generate(stream: StreamMap, *, watch: bool = False) -> Callable[..., int]:
     w.line("top = cursor.top; limit = cursor.limit; last = top; ordered = cursor.ordered; first = cursor.first")
     w.line("size = 0; at = -1")
     for n in range(count):
-        w.line(f"o{n} = tables[{n}]; s{n} = seen[{n}]; g{n} = s{n}.get; k{n} = skipped[{n}].add")
+        w.line(f"o{n} = tables[{n}]; s{n} = seen[{n}]; g{n} = s{n}.get; skip{n} = skipped[{n}].add")
     with w.block("for r in records:"):
         w.line("at += 1")
         with w.block("try:"):
@@ -53,10 +53,15 @@ def generate(stream: StreamMap, *, watch: bool = False) -> Callable[..., int]:
             with w.block("if r.__class__ is not dict:"):
                 w.line("raise Mismatch('the record is not an object')")
             w.line("raw = None; " + " ".join(f"a{n} = None;" for n in range(count)))
+            if watch:
+                w.line(" ".join(f"passed{n} = None;" for n in range(count)))
             _write_record(w, stream, watch=watch)
         with w.block("except Exception as error:"):
             w.line("reject(r, error); continue")
         _write_store(w, stream)
+        if watch:  # as late as this: a record that does not map is not passed over, it says nothing
+            for n in range(count):
+                w.line(f"if passed{n} is not None: skip{n}(passed{n})")
     w.line("cursor.top = top; cursor.ordered = ordered; cursor.first = first")
     w.line("return size")
     header = "def run(records, raws, scan, tables, seen, skipped, cursor, tombstones, replacements, reject):"
@@ -142,7 +147,7 @@ def _write_once(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str
     with w.block(f"if g{n}({key}) != q{n}:"):
         _write_tuple(w, n, emit, root, key, time)
     if watch:
-        w.line(f"else: k{n}({key})")
+        w.line(f"else: passed{n} = {key}")
 
 
 def _write_tuple(w: Writer, n: int, emit: EmitMap, root: str, key: str, time: str) -> None:

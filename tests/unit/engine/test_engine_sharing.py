@@ -188,6 +188,18 @@ def test_what_is_passed_over_here_after_it_changed_there_stands_at_the_end(monke
     assert [len(batch.rows.get("asset", [])) for batch in session.batches][:2] == [1, 0]
 
 
+def test_a_record_that_does_not_map_says_nothing_of_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_RECORDS", 4)
+    monkeypatch.setattr(writer, "STEP", 2)
+    monkeypatch.setattr(Pace, "learn", lambda *_measures: None)
+    stream = compiled()
+    hosts = [[0, 0, 0, 2], [0, 0, 2]]  # the last one, which is mapped here, is rejected
+    pages = [[finding(4 * at + n, 7, host, 1, 1, True) for n, host in enumerate(page)] for at, page in enumerate(hosts)]
+    pages[1][-1]["cve"] = None
+    final = outcome(stream, pages, Pair(stream), [1])[0]
+    assert final["asset"]["a7"][1:3].count("host-0") == 1
+
+
 def test_records_that_json_would_change_are_mapped_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "STEP", 2)
     stream = compiled()
