@@ -1,155 +1,30 @@
-"""Prometheus metrics. Gauges of Integrations are made at each scrape from their status, so they neither get lost
-at a restart nor outlive their object; what happens is counted as it happens.
+"""Prometheus metrics. Gauges of Integrations are made at each scrape from their status (`gauges`), so they neither get
+lost at a restart nor outlive their object; what happens is counted as it happens.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from towline import gauges
 from towline.contract import RunResult
+from towline.gauges import IntegrationSample
 
 _SECONDS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
-
-
-@dataclass(frozen=True)
-class IntegrationSample:
-    """What the metrics tell of one Integration."""
-
-    namespace: str
-    name: str
-    connector: str
-    category: str
-    conditions: tuple[tuple[str, str, str], ...]
-    """Type, status, reason."""
-    suspended: bool
-    last_success: float | None
-    interval: float | None
-    failures: int
-    success_rate: float | None = None
-    """Of the last 24 hours, from 0 to 1."""
-    mean_seconds: float | None = None
-    records_today: int = 0
-    """Read since midnight UTC."""
-    health: str = ""
-    """State that probes found; empty where nothing is probed."""
-    probe_seconds: float | None = None
-    last_probe: float | None = None
-    expiries: tuple[tuple[str, float], ...] = ()
-    """Pairs of what (credentials, certificate) and when."""
-
-
-class _Integrations(Collector):
-    """Makes the gauges of all Integrations anew at each scrape."""
-
-    def __init__(self, samples: Callable[[], Iterable[IntegrationSample]]) -> None:
-        self._samples = samples
-
-    def collect(self) -> Iterator[Metric]:
-        place = ["namespace", "integration"]
-        info = GaugeMetricFamily(
-            "towline_integration_info", "Integrations, to join with", labels=[*place, "connector", "category"]
-        )
-        condition = GaugeMetricFamily(
-            "towline_integration_condition",
-            "Conditions; 1 for the status that holds",
-            labels=[*place, "type", "status"],
-        )
-        stalled = GaugeMetricFamily(
-            "towline_integration_stalled", "Integrations that wait for a person, by reason", labels=[*place, "reason"]
-        )
-        suspended = GaugeMetricFamily("towline_integration_suspended", "1 while suspended", labels=place)
-        success = GaugeMetricFamily(
-            "towline_integration_last_success_timestamp_seconds", "When the last sync succeeded", labels=place
-        )
-        interval = GaugeMetricFamily(
-            "towline_integration_expected_interval_seconds", "Time between two scheduled syncs", labels=place
-        )
-        failures = GaugeMetricFamily(
-            "towline_integration_consecutive_failures", "Failed syncs since the last success", labels=place
-        )
-        records = GaugeMetricFamily(
-            "towline_integration_records_today", "Records read since midnight UTC", labels=place
-        )
-        expires = GaugeMetricFamily(
-            "towline_integration_expiry_timestamp_seconds",
-            "When credentials or the system's certificate expire, where that is known",
-            labels=[*place, "what"],
-        )
-        health = GaugeMetricFamily(
-            "towline_integration_health", "State of the system as probes find it", labels=[*place, "state"]
-        )
-        latency = GaugeMetricFamily(
-            "towline_integration_probe_seconds", "Smoothed time of a probe that was answered", labels=place
-        )
-        rate = GaugeMetricFamily(
-            "towline_integration_success_rate", "Share of the last 24 hours' syncs that succeeded", labels=place
-        )
-        mean = GaugeMetricFamily(
-            "towline_integration_sync_seconds", "Mean time of the last 24 hours' syncs", labels=place
-        )
-        probed = GaugeMetricFamily(
-            "towline_integration_last_probe_timestamp_seconds", "When the last probe ended", labels=place
-        )
-        for sample in self._samples():
-            where = [sample.namespace, sample.name]
-            info.add_metric([*where, sample.connector, sample.category], 1)
-            suspended.add_metric(where, float(sample.suspended))
-            failures.add_metric(where, sample.failures)
-            if sample.last_success is not None:
-                success.add_metric(where, sample.last_success)
-            if sample.interval is not None:
-                interval.add_metric(where, sample.interval)
-            if sample.success_rate is not None:
-                rate.add_metric(where, sample.success_rate)
-            records.add_metric(where, sample.records_today)
-            if sample.mean_seconds is not None:
-                mean.add_metric(where, sample.mean_seconds)
-            if sample.health:
-                health.add_metric([*where, sample.health], 1)
-            if sample.probe_seconds is not None:
-                latency.add_metric(where, sample.probe_seconds)
-            if sample.last_probe is not None:
-                probed.add_metric(where, sample.last_probe)
-            for what, moment in sample.expiries:
-                expires.add_metric([*where, what], moment)
-            for type_, status, reason in sample.conditions:
-                # Three series for Ready, one for the others: enough to alert on, a third of the series.
-                statuses = ("True", "False", "Unknown") if type_ == "Ready" else ("True",)
-                for each in statuses:
-                    condition.add_metric([*where, type_, each], float(status == each))
-                if type_ == "Stalled" and status == "True":
-                    stalled.add_metric([*where, reason], 1)
-        yield from (
-            expires,
-            records,
-            info,
-            condition,
-            stalled,
-            suspended,
-            success,
-            interval,
-            failures,
-            health,
-            latency,
-            probed,
-            rate,
-            mean,
-        )
 
 
 class Metrics:
     """All metrics of one operator process, in a registry of its own."""
 
     def __init__(self, samples: Callable[[], Iterable[IntegrationSample]], version: str) -> None:
+        """`samples` is asked at each scrape, from another thread."""
         self.registry = CollectorRegistry()
-        self.registry.register(_Integrations(samples))
+        self._samples = samples
+        self._series: dict[tuple[str, str], set[tuple[Counter, tuple[str, ...]]]] = {}
         registry = self.registry
         about = ["version", "revision", "python"]
         build = Gauge("towline_build_info", "The running version and its commit", about, registry=registry)
@@ -231,20 +106,21 @@ class Metrics:
                 continue
             for operation in ("read", "upserted", "deleted", "rejected"):
                 if amount := getattr(stream, operation):
-                    self.records.labels(namespace, integration, stream.name, operation).inc(amount)
+                    self.count(self.records, namespace, integration, stream.name, operation, amount=amount)
         for code, amount in result.http.items():
             if code in ("2xx", "3xx", "4xx", "5xx", "429") and amount > 0:
                 self.upstream.labels(connector, code).inc(amount)
 
+    def count(self, counter: Counter, namespace: str, integration: str, *more: str, amount: float = 1) -> None:
+        """Add to a counter of an Integration. `more`: its further labels, in their order."""
+        counter.labels(namespace, integration, *more).inc(amount)
+        self._series.setdefault((namespace, integration), set()).add((counter, more))
+
     def forget(self, namespace: str, integration: str) -> None:
         """Drop the counters of an Integration that was deleted."""
-        for counter in (self.runs, self.records, self.missed):
-            for labels in [sample.labels for metric in counter.collect() for sample in metric.samples]:
-                if labels["namespace"] == namespace and labels["integration"] == integration:
-                    names = ("trigger", "reason") if counter is self.runs else ("stream", "operation")
-                    more = [labels[name] for name in names if name in labels]
-                    counter.remove(namespace, integration, *more)
+        for counter, more in self._series.pop((namespace, integration), ()):
+            counter.remove(namespace, integration, *more)
 
     def text(self) -> bytes:
-        """The page that Prometheus reads."""
-        return generate_latest(self.registry)
+        """The page that Prometheus reads. Takes a while: call it where nobody waits."""
+        return generate_latest(self.registry) + gauges.text(self._samples()).encode()

@@ -242,7 +242,7 @@ class Operator:
             return "taking over: the bundled Connectors are being applied"
         return self._dead() or (self._elector.trouble if self._elector is not None else "")
 
-    def _metrics(self) -> bytes:
+    def _metrics(self) -> Callable[[], bytes]:
         metrics, slots = self.context.metrics, self.context.slots
         metrics.active.set(slots.active)
         metrics.limit.set(slots.limit)
@@ -256,7 +256,7 @@ class Operator:
             metrics.watch_restarts.set(self._feed.restarts)
             for kind, at in list(self._feed.last_event.items()):
                 metrics.last_event.labels(kind).set(at)
-        return metrics.text()
+        return metrics.text
 
 
 async def run(

@@ -235,13 +235,13 @@ def _count(context: Context, obj: dict[str, Any], action: Action) -> None:
     connector = str(integration.get("spec", {}).get("connectorRef", {}).get("name", ""))
     match action:
         case CountRun(trigger, reason, seconds):
-            metrics.runs.labels(namespace, name, trigger, reason).inc()
+            metrics.count(metrics.runs, namespace, name, trigger, reason)
             if seconds is not None:
                 metrics.duration.labels(connector).observe(seconds)
         case CountStart(seconds):
             metrics.queued.labels(connector).observe(seconds)
         case CountMissed(ticks):
-            metrics.missed.labels(namespace, name).inc(ticks)
+            metrics.count(metrics.missed, namespace, name, amount=ticks)
         case CountAttempt(result):
             raw = context.cache.get("Connector", "", connector) or {}
             known = {stream.get("name") for stream in raw.get("spec", {}).get("streams") or []}

@@ -17,9 +17,10 @@ from towline.api.base import seconds
 from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import ConnectorSpec
 from towline.api.integration import CredentialsStatus, HealthStatus, Integration
-from towline.contract import Egress, Plan, SyncIdentity
+from towline.contract import Egress, Plan
 from towline.controller.breakers import Breakers
 from towline.controller.queue import Key, WorkQueue
+from towline.controller.subjects import Subject, plan_of, subject_of
 from towline.core import health
 from towline.core.conditions import find
 from towline.core.connectors import previous_conditions
@@ -30,7 +31,7 @@ from towline.core.validate import View
 from towline.kube.bucket import Bucket
 from towline.kube.client import Client
 from towline.kube.errors import NotFoundError
-from towline.kube.resources import CONFIGMAPS, SECRETS, Resource
+from towline.kube.resources import SECRETS, Resource
 from towline.kube.secrets import values_of
 from towline.metrics import Metrics
 
@@ -68,13 +69,12 @@ Probe = Callable[[Target, float], Awaitable[Found]]
 """Makes the call within so many seconds."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Watched:
     """An Integration that is probed."""
 
     uid: str
-    subject: Integration
-    view: View
+    subject: Subject
     every: timedelta
     offset: timedelta
     version: tuple[object, ...]
@@ -154,7 +154,7 @@ class Prober:
         before = HealthStatus.model_validate(status["health"]) if status.get("health") else None
         credentials = CredentialsStatus.model_validate(status["credentials"]) if status.get("credentials") else None
         track = known.track if known is not None and same else health.remembered(before, credentials)
-        self._watched[key] = _Watched(meta["uid"], subject, view, every, offset, version, track, held)
+        self._watched[key] = _Watched(meta["uid"], subject_of(subject, view), every, offset, version, track, held)
         now = self._clock()
         first = now if before is None and not same else health.next_probe(track, every, offset, now)
         # New credentials or settings are tried soon: an error in them is told before the next sync is due.
@@ -168,8 +168,8 @@ class Prober:
             self._queue.forget(key)
 
     def samples(self) -> dict[tuple[str, str], Track]:
-        """Tracks by namespace and name, for the metrics."""
-        return {(key.namespace, key.name): found.track for key, found in self._watched.items()}
+        """Tracks by namespace and name, for the metrics; may be called from another thread."""
+        return {(key.namespace, key.name): found.track for key, found in list(self._watched.items())}
 
     async def _work(self, key: Key) -> datetime | None:
         found = self._watched.get(key)
@@ -177,7 +177,7 @@ class Prober:
             return None
         if found.held or found.resting == found.version:
             return None  # no lock-out at the vendor: rejected credentials rest until they change
-        host = next(iter(found.view.allowed_hosts), found.view.connector.metadata["name"])
+        host = found.subject.host
         if self.breakers.busy(host):
             self._held_up[host][key] = None
             return self._clock() + timedelta(seconds=_BUSY_SECONDS)
@@ -214,14 +214,14 @@ class Prober:
             self._held_up.pop(host, None)
 
     def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
-        connector = str(found.view.connector.metadata["name"])
+        connector = str(found.subject.connector.metadata["name"])
         self._metrics.probes.labels(connector, str(probed.reason)).inc()
         self.heard(key, found.uid, connector, probed)
         if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
             return self._clock() if key in self._watched else None
         before, after = found.track, health.observe(found.track, probed)
         rejected = probed.reason is Reason.CREDENTIALS_REJECTED
-        version = found.view.credentials_version
+        version = found.subject.version
         after = found.track = replace(after, tested=version, refused=version if rejected else "")
         if _news(before) != _news(after):
             self._changed(key)
@@ -232,22 +232,22 @@ class Prober:
 
     async def _target(self, found: _Watched) -> Target | None:
         """Read the credentials by name, for this call only; None when they are not there any more."""
-        spec, view, namespace = found.subject.spec, found.view, str(found.subject.metadata["namespace"])
+        subject = found.subject
+        namespace = subject.namespace
         secrets: dict[str, str] = {}
         bundle = proxy = ""
         try:
-            if view.credential_items and spec.credentials and spec.credentials.secret_ref:
-                values = values_of(await self._get(SECRETS, namespace, spec.credentials.secret_ref.name))
-                secrets = {credential: values.get(key, "") for key, credential in view.credential_items}
-            if ref := spec.ca_bundle_ref:
-                resource = SECRETS if ref.kind == "Secret" else CONFIGMAPS
-                bundle = values_of(await self._get(resource, namespace, ref.name)).get(ref.key, "")
-            if spec.proxy_secret_ref:
-                values = values_of(await self._get(SECRETS, namespace, spec.proxy_secret_ref.name))
-                proxy = values.get("proxy_url", "")
+            if subject.items and subject.secret:
+                values = values_of(await self._get(SECRETS, namespace, subject.secret))
+                secrets = {credential: values.get(key, "") for key, credential in subject.items}
+            if subject.ca is not None:
+                resource, name, key = subject.ca
+                bundle = values_of(await self._get(resource, namespace, name)).get(key, "")
+            if subject.proxy:
+                proxy = values_of(await self._get(SECRETS, namespace, subject.proxy)).get("proxy_url", "")
         except NotFoundError:
             return None
-        return Target(_plan(found, namespace, self._egress), view.connector.spec, secrets, bundle, proxy)
+        return Target(plan_of(subject, found.uid, self._egress), subject.connector.spec, secrets, bundle, proxy)
 
     async def _get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return await self._client.get(resource, namespace, name, self._secrets)
@@ -269,25 +269,3 @@ def _refused(raw: dict[str, Any]) -> str:
     if stalled is None or stalled.reason != Reason.CREDENTIALS_REJECTED:
         return ""
     return str(((raw.get("status") or {}).get("credentials") or {}).get("observedVersion") or "")
-
-
-def _plan(found: _Watched, namespace: str, egress: Egress | None) -> Plan:
-    name = str(found.subject.metadata["name"])
-    identity = SyncIdentity(
-        uid=found.uid,
-        name=name,
-        namespace=namespace,
-        attempt=1,
-        created=str(found.subject.metadata["creationTimestamp"]),
-    )
-    return Plan(
-        sync=identity,
-        integration=f"{namespace}/{name}",
-        mode="Check",
-        streams=[],
-        config=found.view.config,
-        connector=str(found.view.connector.metadata["name"]),
-        manifest={},
-        allowed_hosts=list(found.view.allowed_hosts),
-        egress=egress,
-    )

@@ -15,7 +15,7 @@ from towline.core import recent, times
 from towline.core.expiry import What
 from towline.core.health import Track
 from towline.core.schedule import ScheduleError, gap, timetable
-from towline.metrics import IntegrationSample
+from towline.gauges import IntegrationSample
 
 _SOME_DAY = datetime(2026, 1, 5, tzinfo=UTC)
 

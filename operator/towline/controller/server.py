@@ -31,8 +31,12 @@ class Heartbeat:
         return max(0.0, self._clock() - self._last - _BEAT_SECONDS)
 
 
-def application(dead: Callable[[], str], waiting: Callable[[], str], metrics: Callable[[], bytes]) -> web.Application:
-    """`dead` and `waiting` tell why the operator is not alive or not ready; nothing when it is."""
+def application(
+    dead: Callable[[], str], waiting: Callable[[], str], metrics: Callable[[], Callable[[], bytes]]
+) -> web.Application:
+    """`dead` and `waiting` tell why the operator is not alive or not ready; nothing when it is. What `metrics` returns
+    makes the page, in another thread and one at a time: with many Integrations that takes a while."""
+    one = asyncio.Lock()
 
     async def answer(why: str) -> web.Response:
         return web.Response(text=f"{why or 'ok'}\n", status=503 if why else 200)
@@ -44,7 +48,9 @@ def application(dead: Callable[[], str], waiting: Callable[[], str], metrics: Ca
         return await answer(waiting())
 
     async def page(_: web.Request) -> web.Response:
-        return web.Response(body=metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        async with one:
+            body = await asyncio.to_thread(metrics())
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     app = web.Application()
     app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", page)])

@@ -21,7 +21,7 @@ class What(StrEnum):
     CERTIFICATE = "certificate"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Expiry:
     """An end that is known beforehand. `name` says of what, as the subject of a sentence."""
 

@@ -34,7 +34,7 @@ class State(StrEnum):
 _REJECTIONS = frozenset({Reason.CREDENTIALS_REJECTED, Reason.PERMISSION_DENIED})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Probed:
     """One probe. `reason` is Reachable when the system gave the answer that the manifest expects."""
 
@@ -51,7 +51,7 @@ class Probed:
         return self.reason is Reason.REACHABLE or self.reason in _REJECTIONS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Track:
     """The state of one Integration's system and what it rests on."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from towline.api.connector import Connector
 from towline.cli.operator import compile_problems
@@ -17,6 +18,7 @@ from towline.contract import RunResult
 from towline.controller import bundled, feed, server
 from towline.core.connectors import problems
 from towline.core.facts import SecretFacts
+from towline.gauges import IntegrationSample
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
 from towline.kube.client import Client
@@ -30,7 +32,7 @@ from towline.kube.errors import (
 )
 from towline.kube.resources import INTEGRATIONS, JOBS, SECRETS, SYNCJOBS
 from towline.kube.secrets import Facts, facts_of
-from towline.metrics import IntegrationSample, Metrics
+from towline.metrics import Metrics
 
 
 def test_every_setting_of_kopf_is_one_that_it_knows() -> None:
@@ -261,13 +263,32 @@ def test_metrics_of_integrations_come_and_go_with_them() -> None:
     assert 'towline_integration_condition{integration="a",namespace="ns",status="True",type="Ready"} 0.0' in page
     assert 'towline_integration_last_success_timestamp_seconds{integration="a",namespace="ns"} 12.0' in page
     assert 'towline_integration_last_success_timestamp_seconds{integration="b"' not in page
-    metrics.runs.labels("ns", "a", "Manual", "Completed").inc()
-    metrics.runs.labels("ns", "b", "Manual", "Completed").inc()
+    metrics.count(metrics.runs, "ns", "a", "Manual", "Completed")
+    metrics.count(metrics.runs, "ns", "b", "Manual", "Completed")
     metrics.forget("ns", "a")
     del present[0]
     page = metrics.text().decode()
     assert 'integration="a"' not in page
     assert 'towline_sync_runs_total{integration="b"' in page
+
+
+def test_a_metric_is_read_as_it_was_meant_whatever_a_condition_holds() -> None:
+    odd = 'a "b" \\ c\nd {x="y"}'
+    found = sample(
+        conditions=(("Ready", "True", "Synced"), (odd, "True", "x"), ("Stalled", "True", odd)),
+        success_rate=0.5,
+        probe_seconds=0.25,
+        health="Healthy",
+        last_probe=1_800_000_000.5,
+        expiries=(("credentials", 1_900_000_000.0),),
+    )
+    families = {one.name: one for one in text_string_to_metric_families(Metrics(lambda: [found], "1").text().decode())}
+    types = {one.labels["type"] for one in families["towline_integration_condition"].samples}
+    assert types == {"Ready", "Stalled", odd}
+    assert families["towline_integration_stalled"].samples[0].labels["reason"] == odd
+    assert families["towline_integration_success_rate"].samples[0].value == 0.5
+    assert families["towline_integration_last_probe_timestamp_seconds"].samples[0].value == 1_800_000_000.5
+    assert all(one.type == "gauge" for name, one in families.items() if name.startswith("towline_integration"))
 
 
 def test_results_are_counted_within_bounds() -> None:
@@ -293,7 +314,7 @@ async def test_probes_tell_why_they_fail() -> None:
     from aiohttp.test_utils import TestClient, TestServer
 
     dead, waiting = "", "not listed yet: pods"
-    app = server.application(lambda: dead, lambda: waiting, lambda: b"up 1\n")
+    app = server.application(lambda: dead, lambda: waiting, lambda: lambda: b"up 1\n")
     async with TestClient(TestServer(app)) as client:
         assert (await client.get("/livez")).status == 200
         answer = await client.get("/readyz")
