@@ -34,7 +34,7 @@ def catalog(words: tuple[str, ...], output: str) -> None:
     elif connectors:
         rows = [_row(_facts(connector)) for connector in connectors]
         headers = ["name", "title", "category", "stage", "streams"]
-        click.echo(table(headers, rows, width=terminal_width(sys.stdout)))
+        click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=1))  # the name is to be typed
         say("►", f"What one needs and gives: {program()} explain NAME")
     if not connectors:
         say("!", f'No connector matches "{" ".join(words)}". All of them: {program()} catalog')

@@ -69,7 +69,7 @@ def new(
     else:
         _write(Path(write), text)
     if len(objects) > 1:
-        say("►", "Fill in the Secret, or make it from your secret store and keep only the Integration.")
+        say("►", "Fill in the Secret, or leave it out where a secret store makes it.")
     elif existing_secret and (hosts := _hosts(found, config)):
         say("►", f'The Secret "{existing_secret}" has to allow the host: annotation towline.dev/allowed-hosts: {hosts}')
     say("►", f"Try it from here: {program()} test -f {write or 'FILE'}")

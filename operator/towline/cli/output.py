@@ -49,9 +49,9 @@ def _speaks_utf8(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int | None = None) -> str:
-    """Columns as kubectl prints them. Cells are cut so that a line fits `width`, names not below KEPT_NAME; None cuts
-    nothing. A last column without any text is left out where a width is given."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int | None = None, whole: int = 0) -> str:
+    """Columns as kubectl prints them. Cells are cut so that a line fits `width`, names not below KEPT_NAME, the first
+    `whole` columns never; None cuts nothing. A last column without any text is left out where a width is given."""
     lines = [[_cell(value) for value in row] for row in rows]
     while width is not None and len(headers) > 1 and lines and not any(line[-1] for line in lines):
         headers, lines = headers[:-1], [line[:-1] for line in lines]
@@ -60,6 +60,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int |
     if width is not None:
         least = [max(display_width(header), min(size, KEPT_NAME)) for header, size in zip(headers, widths, strict=True)]
         least[-1] = display_width(headers[-1])
+        least[:whole] = widths[:whole]
         widths = _shrunk(widths, least, width)
     printed = [[header.upper() for header in headers], *lines]
     return "\n".join("   ".join(_fit(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip()

@@ -21,7 +21,7 @@ def welcome() -> str:
         f"Towline {version('towline')} · {_connectors()} connectors · {_cluster()}",
         "",
         "Try:",
-        f"  {name} run cisa-kev           a public feed into ./towline.db; no account, only internet",
+        f"  {name} run cisa-kev           a public feed into ./towline.db, no account",
         f"  {name} simulate tenable-io    a vendor on this machine",
         f"  {name} catalog                what can be connected",
         f"  {name} check --pre            is my cluster ready?",

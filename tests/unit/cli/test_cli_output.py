@@ -57,3 +57,10 @@ def test_a_very_narrow_terminal_wraps_rather_than_hiding_names_and_leaves_out_wh
     narrow = table(["name", "status", "message"], rows, width=20).splitlines()
     assert narrow[0] == "NAME             STATUS"
     assert narrow[2].startswith("tenable-produ…")
+
+
+def test_columns_that_people_type_from_are_never_cut() -> None:
+    rows = [["microsoft-defender-endpoint", "Microsoft Defender for Endpoint", "machines vulnerabilities software"]]
+    for width in (40, 60, 80):
+        printed = table(["name", "title", "streams"], rows, width=width, whole=1)
+        assert "microsoft-defender-endpoint   " in printed
