@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.unit.controller.test_cache import obj, sync
 from tests.unit.core.build import NOW
 
+from towline.api.syncjob import SyncJob
 from towline.controller.cache import Cache
 from towline.controller.queue import Key
 from towline.controller.reconcilers import START, lane_of
+from towline.controller.settings import Settings
+from towline.controller.snapshots import snapshot_of
+from towline.core.slots import Slots
 from towline.core.times import text
 
 SOON, DUE = text(NOW + timedelta(minutes=1)), text(NOW - timedelta(seconds=1))
@@ -58,3 +63,20 @@ def test_an_integration_starts_a_run_when_it_is_due_or_asked(
 def test_what_is_gone_or_of_another_kind_starts_nothing() -> None:
     assert lane_of(Cache(), NOW, Key("SyncJob", "ns", "gone")) == "SyncJob"
     assert lane("Connector", obj("c", 1)) == "Connector"
+
+
+async def test_a_run_whose_job_exists_goes_first_although_its_status_does_not_say_so_yet() -> None:
+    cache, slots = Cache(), Slots(10)
+    for name in ("later", "a-namesake-before-it"):
+        made = sync(name, 1)
+        made["metadata"]["creationTimestamp"] = text(NOW)
+        cache.put("SyncJob", made)
+    slots.hold(Key("SyncJob", "ns", "later"))
+    parts = {"cache": cache, "slots": slots, "settings": Settings(), "progress": {}, "queue_told": {}}
+    context: Any = SimpleNamespace(**parts, clock=lambda: NOW)
+    ahead = {}
+    for name in ("later", "a-namesake-before-it"):
+        raw = cache.get("SyncJob", "ns", name) or {}
+        found = await snapshot_of(context, Key("SyncJob", "ns", name), raw, SyncJob.model_validate(raw))
+        ahead[name] = found.ahead
+    assert ahead == {"later": "", "a-namesake-before-it": "later"}
