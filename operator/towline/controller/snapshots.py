@@ -60,8 +60,8 @@ async def snapshot_of(context: Context, key: Key, raw: dict[str, Any], sync: Syn
             await _look_for_job(context, key, attempt, jobs)
             pods = _pods(context, key, jobs)
     ahead = open_runs[0].name if open_runs and open_runs[0].name != key.name else ""
-    replace = integration is not None and integration.spec.concurrency_policy == "Replace"
-    newer = max(open_runs, key=lambda run: (run.created, run.name), default=None) if replace else None
+    newest_wins = integration is not None and integration.spec.concurrency_policy == "Replace"
+    newer = max(open_runs, key=lambda run: (run.created, run.name), default=None) if newest_wins else None
     replaced_by = (
         newer.name if newer is not None and newer.name != key.name and _is_newer(newer, open_runs, key) else ""
     )
