@@ -74,3 +74,11 @@ def sync(plan_: Plan, database: Path, **options: Any) -> RunResult:
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(database) as db:
         return db.execute(sql).fetchall()
+
+
+LIVE = "select source_key from users where deleted_time is null order by source_key"
+
+
+def live(database: Path) -> list[str]:
+    """Keys of the users that are there."""
+    return [key for (key,) in rows(database, LIVE)]
