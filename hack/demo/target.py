@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,20 @@ def target_of(kubeconfig: Path) -> Target:
     path = kubeconfig.resolve()
     record = next((each for each in load_all() if each.kubeconfig.resolve() == path), None)
     return Target(path, record)
+
+
+def host_address(target: Target) -> str:
+    """An address of this machine that pods can reach; DemoError where the cluster is not on this machine."""
+    if target.record is not None and target.record.provider == "node":
+        return target.record.addresses.host
+    for engine in ("docker", "podman"):
+        command = [engine, "network", "inspect", "kind"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False) if shutil.which(engine) else None
+        if found is not None and found.returncode == 0:
+            for network in json.loads(found.stdout)[0].get("IPAM", {}).get("Config", []):
+                if "." in network.get("Gateway", ""):
+                    return str(network["Gateway"])
+    raise DemoError("This serves a vendor from this machine, so it needs a cluster on this machine.")
 
 
 def helm(target: Target, *arguments: str, timeout: float = 600.0) -> str:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from typing import Any
 
 from hack.demo.steps import DemoError, say
 from hack.demo.systems import secret
-from hack.demo.target import RELEASE, SYSTEM_NAMESPACE, Target, find_target, install, target_of
+from hack.demo.target import RELEASE, SYSTEM_NAMESPACE, Target, find_target, host_address, install, target_of
 from tests.bench.vendor import Vendor
 from tests.cluster import lifecycle
 from tests.cluster.images import TOWLINE
@@ -67,7 +65,7 @@ def _run(target: Target, rounds: int, records: int) -> None:
     install(target, image)
     target.namespace(NAMESPACE)
     api = kubernetes.config.new_client_from_config(str(target.kubeconfig))
-    with Vendor(_host_address(target), records) as vendor:
+    with Vendor(host_address(target), records) as vendor:
         try:
             _integration(target, vendor.host)
             jobs, syncs = [], []
@@ -201,19 +199,6 @@ def _image_size(target: Target, image: str) -> float:
             if image in each.get("names", []):
                 return float(each["sizeBytes"]) / 2**20
     return float("nan")
-
-
-def _host_address(target: Target) -> str:
-    """An address of this machine that pods can reach."""
-    if target.record is not None and target.record.provider == "node":
-        return target.record.addresses.host
-    for engine in ("docker", "podman"):
-        found = subprocess.run([engine, "network", "inspect", "kind"], capture_output=True, text=True, check=False)
-        if found.returncode == 0:
-            for network in json.loads(found.stdout)[0].get("IPAM", {}).get("Config", []):
-                if "." in network.get("Gateway", ""):
-                    return str(network["Gateway"])
-    raise DemoError("This bench serves the vendor from this machine, so it needs a cluster on this machine.")
 
 
 if __name__ == "__main__":

@@ -37,9 +37,10 @@ class Block:
 
     def commands(self) -> list[list[str]]:
         """The words of each command; pipes, `&&` and the like part commands. Here-documents are left out."""
-        return [words for line in self._lines() for words in parted(line)]
+        return [words for line in self.lines() for words in parted(line)]
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """Each command as it is typed, with its pipes and comments."""
         lines = iter(self.text.replace("\\\n", " ").splitlines())
         for line in lines:
             stripped = line.strip()
@@ -72,12 +73,17 @@ def all_blocks(*kinds: str) -> list[Block]:
     return [block for page in PAGES for block in blocks(page) if not kinds or block.kind in kinds]
 
 
-def inline_commands(page: Path) -> list[list[str]]:
+def inline_lines(page: Path) -> list[str]:
     """Commands in `code` within sentences: those that begin with a program of ours or of Kubernetes, and have more
     than a verb."""
     text = _FENCE.sub("", page.read_text("utf-8"))
     found = re.findall(r"(?<!`)`((?:kubectl towline|towline|kubectl|helm|make) [^`\n]+)`(?!`)", text)
-    return [words for one in found if "…" not in one and "|" not in one for words in parted(one)]
+    return [one for one in found if "…" not in one and "|" not in one]
+
+
+def inline_commands(page: Path) -> list[list[str]]:
+    """The words of each command within sentences."""
+    return [words for one in inline_lines(page) for words in parted(one)]
 
 
 def parted(line: str) -> list[list[str]]:

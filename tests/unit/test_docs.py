@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from tests.node import docs_lines
 from tests.unit.doc_blocks import PAGES, ROOT, SHELLS, Block, all_blocks, inline_commands
 
 from towline.api.conditions import Reason
@@ -181,6 +182,23 @@ def test_every_manifest_is_valid(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "block.yaml"
     file.write_text(block.text)
     assert [finding.problems for finding in check(read_all([str(file)])) if finding.problems] == [] or block.not_run
+
+
+def test_every_exception_from_typing_the_commands_is_still_shown() -> None:
+    """tests/node/test_docs_commands.py types every command that is not listed here."""
+    shown = {line.text for line in docs_lines.collected()}
+    for exceptions in (
+        docs_lines.NOT_RUN,
+        docs_lines.NAMED,
+        docs_lines.MAY_FIND_NOTHING,
+        docs_lines.NOT_READY,
+        docs_lines.ENDLESS,
+        docs_lines.EXPECTED,
+    ):
+        assert set(exceptions) - shown == set()
+    assert all(docs_lines.NOT_RUN.values()), "each with its reason"
+    consoles = {block.page.name for block in all_blocks("console")}
+    assert consoles == {"tutorial.md", "quickstart.md"}, "which tests/cli/test_tutorial.py types"
 
 
 def test_blocks_name_their_language() -> None:
