@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +37,7 @@ class _Checks:
 @dataclass(slots=True)
 class _Told:
     current: _Checks
-    closed: deque[_Checks] = field(default_factory=lambda: deque(maxlen=_CLOSED))
+    closed: tuple[_Checks, ...] = ()
 
 
 class Audit:
@@ -56,7 +55,7 @@ class Audit:
         elif found.current.outcome == outcome:
             found.current.last, found.current.count = probed.at, found.current.count + 1
         else:
-            found.closed.append(found.current)
+            found.closed = (*found.closed, found.current)[-_CLOSED:]
             found.current = _Checks(outcome, probed.message, probed.at, probed.at)
         if log.isEnabledFor(logging.INFO):
             only = _Checks(outcome, probed.message, probed.at, probed.at)

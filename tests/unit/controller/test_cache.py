@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import orjson
+
 from towline.controller.cache import Cache, slim
 from towline.controller.context import dependents
 from towline.controller.queue import Key
@@ -133,3 +135,14 @@ def test_conditions_of_another_type_than_the_schemas_are_no_stumbling_block() ->
         assert slimmed["status"] == {"conditions": kept, "recent": 7}
     assert slim("Integration", obj("a", 1, status="x"))["status"] == {}
     assert "status" not in slim("Integration", obj("a", 1))
+
+
+def test_a_text_that_many_objects_have_is_kept_once() -> None:
+    def judged(name: str) -> dict[str, Any]:
+        condition = {"type": "Ready", "message": "next sync at 08:00:00Z"}
+        return slim("Integration", orjson.loads(orjson.dumps(obj(name, 1, status={"conditions": [condition]}))))
+
+    first, second = judged("a"), judged("b")
+    messages = [one["status"]["conditions"][0]["message"] for one in (first, second)]
+    assert messages[0] is messages[1]
+    assert first["metadata"]["namespace"] is second["metadata"]["namespace"]
