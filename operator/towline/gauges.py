@@ -54,15 +54,16 @@ class IntegrationSample:
     """Pairs of what (credentials, certificate) and when."""
 
 
-def text(samples: Iterable[IntegrationSample]) -> str:
+def page(samples: Iterable[IntegrationSample]) -> bytes:
     """The samples in Prometheus' text format, labels in the order of their names."""
     lines: dict[str, list[str]] = {name: [] for name in _HELP}
     for sample in samples:
         _add(lines, sample)
     parts = []
-    for name, found in lines.items():
-        parts += [f"# HELP {name} {_HELP[name]}", f"# TYPE {name} gauge", *found]
-    return "\n".join(parts) + "\n"
+    for name, about in _HELP.items():
+        head = f"# HELP {name} {about}\n# TYPE {name} gauge"
+        parts.append("\n".join([head, *lines.pop(name), ""]).encode())  # no line is kept longer than needed
+    return b"".join(parts)
 
 
 def _add(lines: dict[str, list[str]], sample: IntegrationSample) -> None:

@@ -123,4 +123,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """The page that Prometheus reads. Takes a while: call it where nobody waits."""
-        return generate_latest(self.registry) + gauges.text(self._samples()).encode()
+        return generate_latest(self.registry) + gauges.page(self._samples())
