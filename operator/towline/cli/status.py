@@ -13,6 +13,7 @@ from towline.cli.errors import NOT_READY
 from towline.cli.output import number, print_json, printable, program, say, table, terminal_width
 
 RECENT = 5  # SyncJobs shown of one Integration
+FULL_WIDTH = 110  # columns of a terminal from which on each SyncJob has all of its columns
 
 
 @click.command()
@@ -81,9 +82,19 @@ def describe(integration: dict[str, Any], jobs: list[dict[str, Any]], now: datet
         rows = [[s["name"], s.get("lastSuccessfulTime"), s.get("lastFullTime"), s.get("checkpoint")] for s in streams]
         lines += ["", *_indented(table(["stream", "last success", "last full", "checkpoint"], rows, width=_width()))]
     if jobs:
-        lines += ["", *_indented(table(["syncjob", "trigger", "result", "read", "changed", "removed", "age", "message"],
-                                       [_job_row(job, now) for job in jobs], width=_width()))]  # fmt: skip
+        lines += ["", *_indented(_jobs(jobs, now))]
     return lines
+
+
+def _jobs(jobs: list[dict[str, Any]], now: datetime) -> str:
+    """A line a SyncJob. Names are for typing and differ at their end, so a narrow terminal leaves out columns."""
+    headers = ["syncjob", "trigger", "result", "read", "changed", "removed", "age", "message"]
+    rows = [_job_row(job, now) for job in jobs]
+    width = _width()
+    if width is not None and width < FULL_WIDTH:
+        kept = [headers.index(name) for name in ("syncjob", "result", "read", "changed", "age")]
+        headers, rows = [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
+    return table(headers, rows, width=width, whole=1)
 
 
 def relative(time: str, now: datetime) -> str:
@@ -110,7 +121,7 @@ def _print_list(items: list[dict[str, Any]], namespace: str, everywhere: bool, o
     headers = ["namespace", "name", "connector", "ready", "status", "last sync", "next sync", "message"]
     if not everywhere:
         headers, rows = headers[1:], [row[1:] for row in rows]
-    click.echo(table(headers, rows, width=terminal_width(sys.stdout)))
+    click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=2 if everywhere else 1))
     if any(row[-5] == "False" for row in rows):
         say("►", f"What to do about one: {program()} status NAME" + (" -n NAMESPACE" if everywhere else ""))
 
