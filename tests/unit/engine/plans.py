@@ -6,6 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from tests.unit.engine.vendor import Vendor
+
 from towline.contract import Plan, RunResult, StreamPlan, SyncIdentity
 from towline_connectors.engine.run import run
 from towline_connectors.sinks import open_sink
@@ -82,3 +84,8 @@ LIVE = "select source_key from users where deleted_time is null order by source_
 def live(database: Path) -> list[str]:
     """Keys of the users that are there."""
     return [key for (key,) in rows(database, LIVE)]
+
+
+def read(vendor: Vendor, database: Path, *streams: dict[str, Any], **changes: Any) -> RunResult:
+    """One run of these streams."""
+    return sync(plan(spec(vendor.url, list(streams)), **changes), database)

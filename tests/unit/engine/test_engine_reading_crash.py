@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from tests.unit.engine.crashing import crash_and_resume
-from tests.unit.engine.plans import SECRETS, plan, rows, spec, sync
-from tests.unit.engine.test_engine_reading import MEMBERS, delta, live, memberships, serve_groups
+from tests.unit.engine.groups import MEMBERS, delta, memberships, serve_groups
+from tests.unit.engine.plans import SECRETS, live, plan, rows, spec, sync
 from tests.unit.engine.vendor import Vendor
 
 from towline.api.conditions import Reason
