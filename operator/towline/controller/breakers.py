@@ -9,7 +9,8 @@ from dataclasses import dataclass
 FAILURES_UNTIL_OPEN = 5
 _FIRST_PAUSE = 15.0
 _MAX_PAUSE = 300.0
-_AT_ONCE = 8
+_AT_ONCE = 24
+_AT_ONCE_FAILING = 8
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Breakers:
     def busy(self, host: str) -> bool:
         """Whether so many calls to the host are under way that another one would hold up other hosts' calls."""
         found = self._hosts.get(host)
-        return found is not None and found.running >= _AT_ONCE
+        return found is not None and found.running >= (_AT_ONCE_FAILING if found.failures else _AT_ONCE)
 
     def refuses(self, host: str) -> str:
         """Why the host is not asked now; empty if it is. Once the pause is over, the first caller may try."""

@@ -161,18 +161,18 @@ async def test_who_waits_for_a_slow_host_is_let_on_as_soon_as_another_has_ended(
             return Found(Reason.REACHABLE, "", 0.05)
 
         made.prober._probe = slow
-        names = [f"acme-{number}" for number in range(20)]
+        names = [f"acme-{number}" for number in range(40)]
         for name in names:
             made.consider(Key("Integration", "secops", name))
-        made.prober.forget(Key("Integration", "secops", "acme-9"))
+        made.prober.forget(Key("Integration", "secops", "acme-30"))
         work = asyncio.create_task(made.prober.run())
         async with asyncio.timeout(20):
-            while running < 8:  # noqa: ASYNC110
+            while running < 24:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
-            assert running == 8
+            assert running == 24
             go.set()  # the clock stands still: nobody comes again for the time that has passed
-            while len(made.targets) < 19 or running:  # noqa: ASYNC110
+            while len(made.targets) < 39 or running:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         work.cancel()
 
@@ -214,13 +214,16 @@ def test_a_host_that_answers_again_is_asked_by_all_again() -> None:
     assert breakers.open == 0
 
 
-@pytest.mark.parametrize("running", [8])
-def test_a_slow_host_holds_only_so_many_callers(running: int) -> None:
+@pytest.mark.parametrize(("failures", "most"), [(0, 24), (1, 8)])
+def test_a_slow_host_holds_only_so_many_callers_and_a_failing_one_fewer(failures: int, most: int) -> None:
     breakers = Breakers()
-    for _ in range(running):
+    for _ in range(failures):
+        breakers.begin("slow")
+        breakers.end("slow", "slow does not answer.")
+    for _ in range(most):
         assert not breakers.busy("slow")
         breakers.begin("slow")
     assert breakers.busy("slow")
     assert not breakers.busy("other")
-    breakers.end("slow", "")
+    breakers.end("slow", "" if not failures else "slow does not answer.")
     assert not breakers.busy("slow")
