@@ -1,5 +1,6 @@
 """What tests on a real API server share: Towline's kinds served, a namespace per test, kubectl and a plain client."""
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 from kubernetes.client.rest import ApiException
+from tests.api.acme import CONNECTOR
 from tests.api.client import GROUP, PLURALS, VERSION, Api, Kubectl
-from tests.api.operator_process import Cluster
+from tests.api.operator_process import Cluster, OperatorProcess
 from tests.cluster.kubectl import kubectl as run_kubectl
 
 ROOT = Path(__file__).parents[2]
+OPTIONS = ("--secret-recheck=1", "--secret-check=3", "--start-timeout=4", "--max-active-syncs=4", "--resync=5")
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +66,31 @@ def cluster(api: Api) -> Iterator[Cluster]:
     found = Cluster(api.objects, api.core, client.BatchV1Api(api.core.api_client), name)
     yield found
     found.remove()
+
+
+@pytest.fixture(scope="module")
+def operator(control_plane: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """An operator for a module, which finds a Connector that is no longer bundled. Many modules have their own."""
+    dropped = CONNECTOR.replace("metadata: {name: %s}", "metadata: {name: %s, labels: %s}") % (
+        "no-longer-bundled",
+        json.dumps({"towline.dev/bundled": "true", "app.kubernetes.io/managed-by": "towline"}),
+        "",
+    )
+    Cluster(api.objects, api.core, client.BatchV1Api(api.core.api_client), "default").apply(dropped)
+    process = OperatorProcess(control_plane, tmp_path_factory.mktemp("operator") / "log", OPTIONS)
+    process.start()
+    yield process
+    process.stop_if_running()
+    for one in api.objects.list_cluster_custom_object("towline.dev", "v1alpha1", "connectors")["items"]:
+        api.objects.delete_cluster_custom_object("towline.dev", "v1alpha1", "connectors", one["metadata"]["name"])
+
+
+@pytest.fixture
+def acme(operator: OperatorProcess, cluster: Cluster) -> str:
+    """A Connector of this test, checked and ready."""
+    if operator.process is None or operator.process.poll() is not None:
+        operator.start()  # a test before has left it dead
+    name = f"acme-{uuid.uuid4().hex[:6]}"
+    cluster.apply(CONNECTOR % (name, ""))
+    cluster.wait_reason("connectors", name, "Valid")
+    return name

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.api.acme import CONNECTOR, integration, secret
 from tests.api.operator_process import Cluster, OperatorProcess, container, until
-from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
 MORE = """

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.api.acme import ready
 from tests.api.operator_process import Cluster, OperatorProcess, until
-from tests.api.test_operator import acme, cluster, operator, ready, request  # noqa: F401  fixtures
 
 from towline.contract import PLAN_ANNOTATION, Plan
 from towline.core import names
@@ -21,12 +21,12 @@ def lines(log: Path, **wanted: str) -> list[dict[str, Any]]:
     return [line for line in found if all(line.get(key) == value for key, value in wanted.items())]
 
 
-def plan_of(cluster: Cluster, job: str) -> Plan:  # noqa: F811
+def plan_of(cluster: Cluster, job: str) -> Plan:
     return Plan.model_validate_json(cluster.wait_pod(job).metadata.annotations[PLAN_ANNOTATION])
 
 
 def test_a_run_knows_who_asked_and_what_happened_before_it(
-    operator: OperatorProcess, cluster: Cluster, acme: str, tmp_path: Path  # noqa: F811
+    operator: OperatorProcess, cluster: Cluster, acme: str, tmp_path: Path
 ) -> None:  # fmt: skip
     first = ready(cluster, acme)
     origin = plan_of(cluster, f"{first['metadata']['name']}-1").sync.origin

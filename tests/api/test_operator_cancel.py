@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.api.acme import CONNECTOR, integration, secret
 from tests.api.operator_process import Cluster, OperatorProcess, container, until
-from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
 
@@ -42,5 +42,5 @@ def test_a_cancelled_sync_stops_its_pod_frees_its_slot_and_is_no_failure(
     cluster.wait_reason("syncjobs", name, "Cancelled")
     cluster.wait_pod("third-1")
     until("its Job is gone", lambda: f"{name}-1" not in [job.metadata.name for job in cluster.jobs()])
-    assert "SyncCancelled" in [reason for _, reason, _ in cluster.events(name)]
+    until("it is told", lambda: "SyncCancelled" in [reason for _, reason, _ in cluster.events(name)])
     assert not cluster.get("integrations", "acme")["status"].get("consecutiveFailures")

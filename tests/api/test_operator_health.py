@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.api.acme import CONNECTOR, SECRET_VALUE, integration, metric, secret
 from tests.api.operator_process import Cluster, OperatorProcess
-from tests.api.test_operator import CONNECTOR, SECRET_VALUE, integration, metric, secret
 
 pytestmark = pytest.mark.api
 

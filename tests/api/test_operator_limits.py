@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from kubernetes import client
+from tests.api.acme import CONNECTOR, integration, secret
 from tests.api.client import Api
 from tests.api.operator_process import Cluster, OperatorProcess, container, until
-from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
 OPTIONS = (

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.api.acme import CONNECTOR, integration, secret
 from tests.api.operator_process import Cluster, OperatorProcess, until
-from tests.api.test_operator import CONNECTOR, integration, secret
 
 pytestmark = pytest.mark.api
 
