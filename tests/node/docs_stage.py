@@ -181,6 +181,24 @@ class Stage:
         haste = "" if wait else "WAIT=false "
         self.run(f"{haste}{self._filled(line)}", self._checkout("installing"))
 
+    def notes(self) -> list[str]:
+        """The commands that Helm's notes show, here-documents included, as somebody pastes them."""
+        found: list[str] = []
+        rest = iter(self.run(f"helm get notes {RELEASE} -n {SYSTEM_NAMESPACE}", self.folder).splitlines())
+        for shown in rest:
+            if not shown.strip().startswith("kubectl"):
+                continue
+            pasted = [shown]
+            if "<<EOF" in shown:
+                for inner in rest:
+                    pasted.append(inner)
+                    if inner == "EOF":
+                        break
+                else:
+                    raise AssertionError("the here-document of the notes has no end that a shell would see")
+            found.append("\n".join(pasted))
+        return found
+
     def type(self, line: Line) -> str:
         """What a command of the documentation prints. Fails when it ends as none of the documentation should."""
         command = self._filled(line)

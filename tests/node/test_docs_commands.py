@@ -53,6 +53,14 @@ def test_every_command_of_the_page_works(stage: Stage, page: str) -> None:
     stage.stop_serving()
 
 
+def test_the_commands_of_the_charts_notes_work(stage: Stage) -> None:
+    commands = stage.notes()
+    assert len(commands) == 5
+    for command in commands:
+        if "lastSync" not in command and "delete crd" not in command:  # of a feed on the internet; at the very end
+            stage.run(command, stage.folder)
+
+
 @pytest.mark.parametrize("line", REMOVING, ids=lambda line: str(line.text))
 def test_what_removes_it_works(stage: Stage, line: Line) -> None:
     stage.type(line)
