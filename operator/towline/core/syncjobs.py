@@ -93,9 +93,10 @@ def _start(
     if (again := times.moment(status.next_attempt_time)) and again > now:
         return Decision(_old_jobs(s, status), look_again=again)
     first = attempt == 1
-    if first and integration.spec.suspend:
+    made = attempt in s.jobs  # by an operator that ended before it could say so: it runs, whatever would keep another
+    if first and integration.spec.suspend and not made:
         return _wait(s, Reason.QUEUED, "the Integration is suspended: spec.suspend: false lets it run", now)
-    if s.ahead:
+    if s.ahead and not made:
         return _wait(s, Reason.QUEUED, f'waits for "{s.ahead}": one sync of an Integration runs at a time', now)
     if s.checked is None:
         return _wait(s, Reason.PENDING, "its Integration is being checked", now, now + timedelta(seconds=5))
@@ -108,7 +109,7 @@ def _start(
     if unknown := [name for name in s.sync.spec.streams or [] if name not in known]:
         text = f"spec.streams: the Integration does not sync {', '.join(unknown)}, only {', '.join(sorted(known))}"
         return _end(s, False, Reason.CONFIG_INVALID, text, now)
-    if not s.slot:
+    if not s.slot and not made:
         # Written with a little delay: most syncs get their slot at once and need no extra write.
         waited = now - _created(s, now) >= timedelta(seconds=2)
         if not waited:

@@ -72,6 +72,15 @@ def test_it_waits_for_another_sync_of_the_same_integration() -> None:
     assert "CreateJob" not in kinds(decision)
 
 
+def test_a_job_that_was_made_but_not_told_of_is_taken_on_whatever_would_keep_another() -> None:
+    jobs = {1: JobFacts("acme-prod-m-1-1", "uid-of-job", NOW, {})}
+    full = Place(3, 17, "10 syncs run, as many as sync.maxActive allows")
+    for reason in ({"slot": False, "place": full}, {"ahead": "acme-prod-1"}, {"subject": integration(suspend=True)}):
+        decision = decide(jobs=jobs, **reason)
+        assert "CreateJob" in kinds(decision), reason
+        assert decision.slot is act.Slot.HOLD
+
+
 def test_it_waits_while_the_integration_is_suspended() -> None:
     assert "suspended" in condition(decide(subject=integration(suspend=True)))["message"]
 
