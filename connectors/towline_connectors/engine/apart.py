@@ -21,7 +21,8 @@ from typing import Any
 
 from towline.contract import RunResult, SyncIdentity
 from towline_connectors.engine import serving, wire
-from towline_connectors.engine.sharing import Held, Mapped
+from towline_connectors.engine.errors import SchemaMismatch, Unreachable
+from towline_connectors.engine.sharing import Begin, Held, Mapped
 from towline_connectors.engine.stream_map import StreamMap
 from towline_connectors.sinks.base import (
     Batch,
@@ -135,9 +136,9 @@ class SessionApart:
         """Seconds, in all, that were spent waiting for the child."""
         return self._apart.waited
 
-    def map(self, stream: str, begin: tuple[Any, str | None] | None, text: bytes) -> None:
+    def map(self, stream: str, begin: Begin | None, text: bytes, about: tuple[str, str]) -> None:
         """See sharing.Helper.map."""
-        self._apart.send("map", stream, begin, text)
+        self._apart.send("map", stream, begin, text, about)
 
     def mapped(self) -> Mapped:
         return Mapped(*self._apart.receive())
@@ -178,6 +179,8 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
         return DeleteGuard(text, percent=rest[0], limit=rest[1])
     if kind == "superseded":
         return Superseded(text)
+    if kind == "answer":
+        return Unreachable(text) if rest[0] == Unreachable.__name__ else SchemaMismatch(text)
     if kind == "sink":
         return SinkError(text, transient=rest[0], full=rest[1])
     return RuntimeError(f"the destination failed with {text}")

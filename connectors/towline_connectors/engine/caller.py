@@ -63,6 +63,16 @@ class Reply:
     empty: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A good answer as it came; no body where there is nothing to read. `empty`: see Reply."""
+
+    body: bytes | None
+    headers: Any
+    url: str
+    empty: bool = False
+
+
 class Caller:
     """All requests of one run to one system."""
 
@@ -136,14 +146,19 @@ class Caller:
 
     async def send(self, call: Call) -> Reply:
         """Send until there is a good answer, as the retry rules allow. Raises EngineError and its like."""
+        whole = await self.whole(call)
+        value = decode(whole.body, call.form, self.host, call.shown, call.parse) if whole.body is not None else None
+        return Reply(value, whole.headers, whole.url, whole.empty)
+
+    async def whole(self, call: Call) -> Whole:
+        """As `send`, not decoded."""
         async with AsyncExitStack() as stack:
             answer, stream = await self._until_good(call, stack, whole=True)
             if answer is None:
                 raise SchemaMismatch(f"{self.host} answered {call.shown} with nothing.")
             if stream is None:
-                return Reply(None, answer.headers, answer.url, empty=answer.status not in call.accept)
-            value = decode(answer.body, call.form, self.host, call.shown, call.parse)
-            return Reply(value, answer.headers, answer.url)
+                return Whole(None, answer.headers, answer.url, empty=answer.status not in call.accept)
+            return Whole(answer.body, answer.headers, answer.url)
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[HttpStream | None]:

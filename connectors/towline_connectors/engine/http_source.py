@@ -84,9 +84,10 @@ class HttpSource:
     async def _pages(self, reading: Reading) -> AsyncGenerator[Page, None]:
         stream = reading.stream
         if stream.export is not None:
-            fetcher = Fetcher(self._caller, stream.format or "JSON", stream.records, stream.parse, whole=False)
+            form = stream.format or "JSON"
+            fetcher = Fetcher(self._caller, form, stream.records, stream.parse, whole=False, unread=True)
             exporter = Exporter(stream.export, self._caller, self._scoped(reading), fetcher, stream.budget)
-            async with aclosing(exporter.read(reading, stream.format or "JSON")) as exported:
+            async with aclosing(exporter.read(reading, form)) as exported:
                 async for page in exported:
                     yield page
             return
@@ -95,7 +96,7 @@ class HttpSource:
             streams = {one.name: one for one in self._spec.streams or []}
             pages = Partitioned(stream, streams, self._caller, scope).pages(reading)
         else:
-            pages = Chain(stream, self._caller, reading.cursor_of).pages(scope, reading.window)
+            pages = Chain(stream, self._caller, reading.cursor_of, unread=True).pages(scope, reading.window)
         async with aclosing(pages):
             async for page in pages:
                 if stream.partitions:

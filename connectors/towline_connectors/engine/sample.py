@@ -74,7 +74,7 @@ async def one(plan: Plan, secrets: Secrets, source: Source, stream: CompiledStre
         return Sampled(stream.name)
     mapper = Mapper(stream.map)
     out = mapper.output()
-    mapper.map(page.records, page.raws, None, out)
+    mapper.map(page.read(page.records), page.raws, None, out)
     why = out.rejected[0][1] if out.rejected else ""
     return Sampled(stream.name, len(page.records), len(out.rejected) + page.unreadable, why)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from towline.contract import RunResult, SyncIdentity
+from towline_connectors.engine.errors import EngineError
 from towline_connectors.engine.sharing import Held, Helper, before
 from towline_connectors.engine.stream_map import StreamMap
 from towline_connectors.engine.wire import fields, put, take
@@ -107,4 +108,6 @@ def _described(error: BaseException) -> tuple[Any, ...]:
         return "superseded", str(error)
     if isinstance(error, SinkError):
         return "sink", str(error), error.transient, error.full
+    if isinstance(error, EngineError):
+        return "answer", error.message, type(error).__name__
     return "bug", type(error).__name__

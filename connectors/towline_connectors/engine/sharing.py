@@ -13,10 +13,16 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from towline_connectors.engine.answers import json
+from towline_connectors.engine.answers.cut import joined
+from towline_connectors.engine.errors import EngineError
 from towline_connectors.engine.mapping import Cursor, Mapper, Output, Row
+from towline_connectors.engine.source import Page
 from towline_connectors.engine.stream_map import StreamMap, is_remembered
 
 Known = list[dict[str, int | None]]  # for each emit, key: hash of what was written last; None when it is not known
+
+Begin = tuple[Any, str | None]  # the cursor's limit and the scan of a stream that is read anew
 
 MAX_PARTS = 7  # of the eight that a batch has
 # What JSON would change on the way is not handed over: bytes and dates stay here.
@@ -84,7 +90,7 @@ class Pace:
 class Wire(Protocol):
     """The process that writes, as this needs it: `apart.SessionApart`."""
 
-    def map(self, stream: str, begin: tuple[Any, str | None] | None, text: bytes) -> None:
+    def map(self, stream: str, begin: Begin | None, text: bytes, about: tuple[str, str]) -> None:
         """See Helper.map. Does not wait."""
 
     def mapped(self) -> Mapped:
@@ -103,7 +109,7 @@ class Sharing:
     pace: Pace = field(default_factory=Pace)
     read: int = 0  # records of this batch that were handed over
     size: int = 0  # bytes of their JSON
-    _awaited: list[Judged] = field(default_factory=list)
+    _awaited: list[tuple[Judged, int]] = field(default_factory=list)  # and how many records
     _drops: list[list[str]] = field(default_factory=list)
     _parts: int = 0  # of this batch that were handed over
     _begun: bool = False
@@ -114,36 +120,47 @@ class Sharing:
     def awaits(self) -> bool:
         return bool(self._awaited)
 
-    def hand(self, records: list[Any], judged: Judged) -> bool:
+    def hand(self, page: Page, records: list[Any], judged: Judged) -> bool:
         """Let the other process map these, which come before all that is mapped here of this batch."""
         if self._parts >= self.pace.parts:
             return False
         try:
-            text = orjson.dumps(records, option=_EXACT)
+            text = joined(records) if page.unread else orjson.dumps(records, option=_EXACT)
         except orjson.JSONEncodeError:
             return False
         if not self._begun:
             self.mapper.watch()
-        self.wire.map(self.stream, None if self._begun else (self.limit, self.scan_id), text)
+        begin = None if self._begun else (self.limit, self.scan_id)
+        self.wire.map(self.stream, begin, text, page.unread or ("", ""))
         self._begun = True
-        self._awaited.append(judged)
+        self._awaited.append((judged, len(records)))
         self._parts += 1
         self.read += len(records)
         self.size += len(text)
         return True
 
     def gather(self, out: Output) -> tuple[int, list[Cursor]]:
-        """Wait for what was handed over. `out` was mapped here after it. How many were rejected, and the cursors."""
+        """Wait for what was handed over. `out` was mapped here after it. How many were rejected, and the cursors.
+
+        Raises SchemaMismatch or Unreachable when some could not be read; those are not among the batch's."""
         rejected, cursors = 0, []
         awaited, self._awaited = self._awaited, []
-        for judged in awaited:
-            mapped: Mapped = self.wire.mapped()
+        failure: EngineError | None = None
+        for judged, records in awaited:
+            try:
+                mapped: Mapped = self.wire.mapped()
+            except EngineError as error:
+                failure = failure or error
+                self.read -= records
+                continue
             rejected += mapped.rejected
             judged.add(mapped.rejected, mapped.why)
             cursor = self.mapper.start()
             cursor.first, cursor.top, cursor.ordered = mapped.first, mapped.top, mapped.ordered
             cursors.append(cursor)
             self._learn(mapped.fresh, out)
+        if failure is not None:
+            raise failure
         return rejected, cursors
 
     def _learn(self, fresh: Known, out: Output) -> None:
@@ -193,15 +210,17 @@ class Helper:
         self._scan_id: str | None = None
         self._held: list[Output] = []
 
-    def map(self, stream: str, begin: tuple[Any, str | None] | None, text: bytes) -> Mapped:
-        """`begin` with the cursor's limit and the scan: a stream is read anew, what is held of another is let go."""
+    def map(self, stream: str, begin: Begin | None, text: bytes, about: tuple[str, str]) -> Mapped:
+        """Map the records in `text`, which came from host and path `about`. With `begin` what is held of another
+        stream is let go. Raises SchemaMismatch, Unreachable when they cannot be read."""
         if begin is not None:
             limit, self._scan_id = begin
             self._mapper, self._held = Mapper(self._streams[stream], limit), []
         mapper = self._mapper
         assert mapper is not None
+        records = json.loads(text, *about)
         out, mapper.cursor = mapper.output(), mapper.start()
-        mapper.map(orjson.loads(text), None, self._scan_id, out)
+        mapper.map(records, None, self._scan_id, out)
         self._held.append(out)
         fresh: Known = []
         for n, emit in enumerate(mapper.stream.emits):

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from towline.api.connector import ConnectorSpec
 from towline.api.manifest import Stream
 from towline_connectors.engine.addresses import Gate, gate
+from towline_connectors.engine.answers import json
+from towline_connectors.engine.answers.cut import joined
 
 if TYPE_CHECKING:
     from towline_connectors.engine.accounts import Accounts
@@ -58,6 +60,15 @@ class Page:
     """How many records the system says the whole stream has, to show how far it is; nothing relies on it."""
     incomplete: str | None = None
     """Why the scan is incomplete although nothing failed, as the end of a sentence: nothing is deleted after it."""
+    unread: tuple[str, str] | None = None
+    """Where the records come from, host and path, when they are pieces of JSON that nobody has read yet."""
+
+    def read(self, records: list[Any]) -> list[Any]:
+        """Some of its records as values. Raises SchemaMismatch, Unreachable."""
+        if self.unread is None:
+            return records
+        found: list[Any] = json.loads(joined(records), *self.unread)
+        return found
 
 
 @dataclass(slots=True)

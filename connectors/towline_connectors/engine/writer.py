@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from towline_connectors.engine.apart import SessionApart
 from towline_connectors.engine.compile import CompiledStream
-from towline_connectors.engine.errors import PolicyViolation, SchemaMismatch
+from towline_connectors.engine.errors import EngineError, PolicyViolation, SchemaMismatch
 from towline_connectors.engine.mapping import Mapper
 from towline_connectors.engine.serving import KEPT_REJECTED
 from towline_connectors.engine.sharing import Held, Judged, Sharing, can_share
@@ -88,7 +89,7 @@ class StreamWriter:
         step = min(STEP, MAX_RECORDS)
         judged = Judged(len(records))
         for at in range(0, len(records), step):
-            self._map(records[at : at + step], raws[at : at + step] if raws is not None else None, judged)
+            self._map(page, records[at : at + step], raws[at : at + step] if raws is not None else None, judged)
             if self._is_full():
                 self._commit()
         self._unjudged.append(judged)
@@ -173,23 +174,39 @@ class StreamWriter:
         """Whether the other process has records that it has not told about."""
         return self._sharing is not None and self._sharing.awaits
 
-    def _map(self, records: list[object], raws: list[bytes] | None, judged: Judged) -> None:
-        """Add records to the batch."""
+    def _map(self, page: Page, records: list[Any], raws: list[bytes] | None, judged: Judged) -> None:
+        """Add some of a page's records to the batch."""
         out, sharing = self._out, self._sharing
         # The other process is given the first records of a batch only: what is mapped here comes after them.
-        if sharing is not None and raws is None and not out.read and sharing.hand(records, judged):
+        if sharing is not None and raws is None and not out.read and sharing.hand(page, records, judged):
             return
         before = len(out.rejected)
-        self.mapper.map(records, raws, self._decision.scan_id, out)
+        self.mapper.map(self._read(page, records), raws, self._decision.scan_id, out)
         rejected = out.rejected[before:]
         self.tally.rejected += len(rejected)
         judged.add(len(rejected), rejected[0][1] if rejected else "")
+
+    def _read(self, page: Page, records: list[Any]) -> list[Any]:
+        try:
+            return page.read(records)
+        except EngineError:
+            self._lose()
+            raise
+
+    def _lose(self) -> None:
+        """Records that could not be read count as one."""
+        self._incomplete += 1
+        self.tally.rejected += 1
 
     def _join(self) -> None:
         """Know all of the batch: wait for what the other process maps of it, and move the cursor."""
         if self._awaits and self._sharing is not None:
             self._settle()
-            rejected, cursors = self._sharing.gather(self._out)
+            try:
+                rejected, cursors = self._sharing.gather(self._out)
+            except EngineError:
+                self._lose()
+                raise
             self.tally.rejected += rejected
             for cursor in cursors:
                 self._cursor.join(cursor)

@@ -22,7 +22,7 @@ from towline.contract import StreamPlan
 from towline_connectors.engine import apart, mapping, serving, window, wire, writer
 from towline_connectors.engine.compile import CompiledStream, compile_stream
 from towline_connectors.engine.errors import EngineError
-from towline_connectors.engine.sharing import MAX_PARTS, Held, Helper, Mapped, Pace, can_share
+from towline_connectors.engine.sharing import MAX_PARTS, Begin, Held, Helper, Mapped, Pace, can_share
 from towline_connectors.engine.source import Origin, Page
 from towline_connectors.engine.writer import StreamWriter, Tally
 from towline_connectors.sinks.base import Batch, StreamState, Written
@@ -73,9 +73,9 @@ class Pair(apart.SessionApart):
     def waited(self) -> float:
         return 0.0
 
-    def map(self, stream: str, begin: tuple[Any, str | None] | None, text: bytes) -> None:
+    def map(self, stream: str, begin: Begin | None, text: bytes, about: tuple[str, str]) -> None:
         self.parts += 1
-        self._answers.append(self._helper.map(stream, begin, text))
+        self._answers.append(self._helper.map(stream, begin, text, about))
 
     def mapped(self) -> Mapped:
         answer: Mapped = self._answers.pop(0)

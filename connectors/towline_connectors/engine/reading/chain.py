@@ -34,7 +34,15 @@ RESTARTS = 2  # times that paging begins anew when the vendor forgot its cursor
 class Chain:
     """How one stream's request is read. `cursor_of` is a record's cursor, for re-anchoring."""
 
-    def __init__(self, stream: Stream, caller: Caller, cursor_of: Callable[[Any], str | None] | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        caller: Caller,
+        cursor_of: Callable[[Any], str | None] | None = None,
+        *,
+        unread: bool = False,
+    ) -> None:
+        """`unread` when whoever takes the pages can take records that nobody has read yet."""
         if stream.request is None:
             raise InvalidManifest(f"streams[{stream.name}] has no request.")
         self._stream = stream
@@ -42,7 +50,9 @@ class Chain:
         self._caller = caller
         self._cursor_of = cursor_of
         self._form = stream.format or "JSON"
-        self._fetch = Fetcher(caller, self._form, stream.records, stream.parse, whole=looks_at_records(stream))
+        unread = unread and stream.details is None and not looks_into_records(stream)
+        whole = looks_at_records(stream)
+        self._fetch = Fetcher(caller, self._form, stream.records, stream.parse, whole=whole, unread=unread)
         self._details = Detailer(stream, stream.details, caller) if stream.details else None
         # Only counting needs a page as a whole; an answer of any length is handed on in pieces otherwise.
         self._counts = stream.paginate is not None and stream.paginate.kind in COUNTING
@@ -96,7 +106,7 @@ class Chain:
                         reply = piece.reply
                         if watch is not None and reply is not None:
                             watch(reply, count)
-                        async with aclosing(self._paged(piece, scope)) as pages:
+                        async with aclosing(self._paged(piece, call, scope)) as pages:
                             async for page in pages:
                                 page.expected = pager.expected
                                 yield page
@@ -113,9 +123,10 @@ class Chain:
         if token is not None:
             yield Page(cursor=token)
 
-    async def _paged(self, piece: Piece, scope: Scope) -> AsyncGenerator[Page, None]:
+    async def _paged(self, piece: Piece, call: Call, scope: Scope) -> AsyncGenerator[Page, None]:
         if self._details is None:
-            yield Page(piece.records, unreadable=piece.unreadable)
+            unread = (self._caller.host, call.shown) if piece.unread else None
+            yield Page(piece.records, unreadable=piece.unreadable, unread=unread)
             return
         if piece.unreadable:
             yield Page(unreadable=piece.unreadable)
@@ -134,6 +145,15 @@ def looks_at_records(stream: Stream) -> bool:
     if paginate is None or stream.sync.token is not None:
         return False
     return paginate.kind in COUNTING or _mentions(paginate, stream.records or "")
+
+
+def looks_into_records(stream: Stream) -> bool:
+    """Whether paging needs more of the records than how many there are, and whether they came before."""
+    paginate = stream.paginate
+    if paginate is None or stream.sync.token is not None:
+        return False
+    held = paginate.until == "Empty" and paginate.kind not in COUNTING  # a page would be held until the next is there
+    return paginate.kind == "Keyset" or bool(paginate.reanchor) or held or _mentions(paginate, stream.records or "")
 
 
 def _mentions(paginate: Paginate, records: str) -> bool:

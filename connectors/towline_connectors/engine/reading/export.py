@@ -142,7 +142,8 @@ class Exporter:
             async for piece in pieces:
                 if last is not None:
                     yield last
-                last = Page(piece.records, unreadable=piece.unreadable)
+                unread = (self._caller.host, call.shown) if piece.unread else None
+                last = Page(piece.records, unreadable=piece.unreadable, unread=unread)
                 if piece.unreadable and not piece.records:  # perhaps all that comes of a broken part
                     yield last
                     last = None

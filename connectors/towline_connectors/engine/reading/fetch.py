@@ -12,8 +12,9 @@ from towline.api.manifest import Parse
 from towline_connectors.engine import expressions
 from towline_connectors.engine.answers import json
 from towline_connectors.engine.answers.array import JsonArray
+from towline_connectors.engine.answers.cut import cut
 from towline_connectors.engine.answers.document import MAX_DOCUMENT, splitter
-from towline_connectors.engine.answers.packed import Unpacker
+from towline_connectors.engine.answers.packed import Unpacker, unpacked
 from towline_connectors.engine.answers.text import Splitter
 from towline_connectors.engine.caller import Call, Caller, Reply
 from towline_connectors.engine.errors import SchemaMismatch, Unreachable
@@ -39,6 +40,7 @@ class Piece:
     unreadable: int = 0
     incomplete: str | None = None  # see source.Page
     reply: Reply | None = None
+    unread: bool = False  # the records are JSON that nobody has read yet
     again: bool = False  # the answer broke off and begins anew: what came of it before comes again
 
 
@@ -46,9 +48,17 @@ class Fetcher:
     """How one stream (or its details) is asked for and cut into records. Raises InvalidManifest."""
 
     def __init__(
-        self, caller: Caller, form: str, records: str | None, parse: Parse | None = None, *, whole: bool = True
+        self,
+        caller: Caller,
+        form: str,
+        records: str | None,
+        parse: Parse | None = None,
+        *,
+        whole: bool = True,
+        unread: bool = False,
     ) -> None:
-        """`whole` when something else than the mapping looks at the records in a JSON document."""
+        """`whole` when a JSON document is needed in one piece, `unread` when nobody but the mapping looks into its
+        records."""
         self._caller = caller
         self._form = form
         self._parse = parse
@@ -56,6 +66,7 @@ class Fetcher:
         self._records = expressions.compile_expression(records) if records else None
         self._path = expressions.plain_path(expressions.parse(records)) if records else None
         self._cuts = not whole and (records is None or self._path is not None)
+        self._unread = unread
 
     async def pieces(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Raises what Caller.send raises, and SchemaMismatch when there is no list where records should be: such an
@@ -70,9 +81,13 @@ class Fetcher:
 
     async def _pieces(self, call: Call) -> AsyncGenerator[Piece, None]:
         if self._form == "JSON" and (not self._cuts or self._caller.judges_bodies):
-            reply = await self._caller.send(call)
-            refuse_errors(reply, call, self._caller.host)
-            yield Piece([] if reply.empty else self.extract(reply.value, call), reply=reply)
+            answer = await self._caller.whole(call)
+            reply = Reply(None, answer.headers, answer.url, answer.empty)
+            if answer.body is None:
+                yield Piece([] if reply.empty else self.extract(None, call), reply=reply)
+                return
+            about = f"{self._caller.host}'s answer to {call.shown}"
+            yield self._of_documents([unpacked(answer.body, about, MAX_DOCUMENT)], reply, call)
             return
         begun = False
         for attempt in range(REREADS + 1):
@@ -170,6 +185,10 @@ class Fetcher:
         return [b"".join(data for number, data in read if number == one) for one in numbers], []
 
     def _of_documents(self, documents: list[bytes], reply: Reply, call: Call) -> Piece:
+        if self._unread and len(documents) == 1 and (found_ := cut(documents[0], self._path or [])) is not None:
+            reply = replace(reply, value=found_[0])
+            refuse_errors(reply, call, self._caller.host)
+            return Piece(found_[1], reply=reply, unread=True)
         found: list[Any] = []
         for document in documents:
             reply = replace(reply, value=json.loads(document, self._caller.host, call.shown))
