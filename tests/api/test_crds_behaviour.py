@@ -77,7 +77,7 @@ def test_category_lists_all_kinds(api: Api, kubectl: Kubectl, namespace: str) ->
         ("integrations", "Integration connects one external system"),
         ("integrations.spec.schedule.interval", "For example 30m, 6h, 7d."),
         ("integrations.spec.credentials.secretRef", "A Secret in this namespace."),
-        ("syncjobs.spec.mode", "Check only tries the credentials and reads no data."),
+        ("syncjobs.spec.mode", "Check only tries the credentials and stores nothing"),
         ("connectors.spec.egress", "Hosts that this connector talks to."),
         ("connectors.spec.streams.sync", "cursor"),
     ],
