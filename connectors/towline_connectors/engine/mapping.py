@@ -14,9 +14,9 @@ import orjson
 
 from towline_connectors.engine import expressions, fields, values
 from towline_connectors.engine.expressions import ExpressionError
-from towline_connectors.engine.row_code import generate, plain
+from towline_connectors.engine.row_code import generate
 from towline_connectors.engine.stream_map import EmitMap, StreamMap, cursor_value, key_or_fail
-from towline_connectors.engine.values import Mismatch
+from towline_connectors.engine.values import Mismatch, plain
 from towline_connectors.sinks.base import Replacement
 
 SEEN_ROWS = 20_000  # rows of each entity remembered, so that the same asset in each finding is written once

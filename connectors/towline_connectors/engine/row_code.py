@@ -13,21 +13,11 @@ from xxhash import xxh3_64_intdigest
 from towline_connectors.engine import expressions, fields
 from towline_connectors.engine.expressions import Node, Writer
 from towline_connectors.engine.stream_map import MAX_KEY, EmitMap, StreamMap, cursor_value, is_remembered, key_or_fail
-from towline_connectors.engine.values import Mismatch
+from towline_connectors.engine.values import Mismatch, plain
 from towline_connectors.sinks.base import Replacement
 
 _FIELD_ITEM: Node = {"type": "field", "children": [], "value": "item"}
 _FIELD_RECORD: Node = {"type": "field", "children": [], "value": "record"}
-
-
-def plain(value: Any) -> Any:
-    """Bytes of directories as text, or as hex digits. Raises TypeError for anything else."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return value.hex()
-    raise TypeError
 
 
 def generate(stream: StreamMap, *, watch: bool = False) -> Callable[..., int]:

@@ -159,12 +159,13 @@ def json(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        return orjson.dumps(value, default=_plain).decode()
+        return orjson.dumps(value, default=plain).decode()
     except (orjson.JSONEncodeError, UnicodeDecodeError):
         raise Mismatch("cannot be written as JSON") from None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Bytes of directories as text, or as hex digits, for orjson. Raises TypeError for anything else."""
     if isinstance(value, bytes):
         try:
             return value.decode()
