@@ -175,12 +175,16 @@ class Bench:
         self.operators.append(made)
         return made
 
+    @property
+    def small(self) -> int:
+        """How many Integrations are in the small namespace."""
+        return max(1, self.options.integrations // 10)
+
     async def prepare(self) -> None:
         for name in self.namespaces:
             await self.server.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         kubectl(self.kubeconfig, "create", "-f", "-", stdin=CONNECTOR % self.connector)
-        small = self.options.integrations // 10
-        for namespace, number in (("scale-small", small), ("scale-large", self.options.integrations - small)):
+        for namespace, number in (("scale-small", self.small), ("scale-large", self.options.integrations - self.small)):
             path = f"{_GROUP}/namespaces/{namespace}/integrations"
             await self.server.create_all(path, (integration(f"i{n}", self.connector) for n in range(number)))
 
@@ -237,7 +241,8 @@ class Bench:
         async with self.server.heard("/apis/batch/v1/namespaces/scale-small/jobs") as seen:
             for number in range(self.options.singles):
                 name = f"single-{number}"
-                await self.server.call("POST", f"{_GROUP}/namespaces/scale-small/syncjobs", syncjob(name, f"i{number}"))
+                body = syncjob(name, f"i{number % self.small}")
+                await self.server.call("POST", f"{_GROUP}/namespaces/scale-small/syncjobs", body)
                 made[f"{name}-1"] = time.time()
                 await asyncio.sleep(0.1)
             await until("all Jobs", lambda: _have(seen, made), 60)
