@@ -23,6 +23,7 @@ _MAX_RETRY_AFTER = 30.0
 _PAGE = 500
 _WATCH_SECONDS = 300
 _SILENT_SECONDS = 90.0  # bookmarks come every minute
+_OBJECT_SECONDS = 30.0  # for a request about one object, and then again; a page of a list may take longer
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -34,13 +35,14 @@ class Client:
     ) -> None:
         self._access = access
         self._tries = tries
-        self._timeout = timeout
         self._bucket = Bucket(rate, burst)
         # Of their own, so that no burst of status writes holds up the start of a run: a SyncJob, a Job, and the two or
         # three objects that are looked at before them.
         self._starts = Bucket(2 * rate, 2 * burst)
         self._reads = Bucket(4 * rate, 4 * burst)
         self._session: aiohttp.ClientSession | None = None
+        self._short = aiohttp.ClientTimeout(total=min(_OBJECT_SECONDS, timeout), connect=min(10.0, timeout))
+        self._long = aiohttp.ClientTimeout(total=timeout, connect=min(10.0, timeout))
         self.requests = 0
         self.writes = 0
         self.may_write: Callable[[], bool] = lambda: True
@@ -48,8 +50,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=64)
-        timeout = aiohttp.ClientTimeout(total=self._timeout, connect=min(10.0, self._timeout))
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=self._long, trust_env=False)
         return self
 
     async def __aexit__(
@@ -265,9 +266,16 @@ class Client:
                 raise NotLeadingError(action, 0, "this operator does not lead")
             self.writes += 1
         self.requests += 1
+        timeout = self._long if query and "limit" in query else self._short
         try:
             async with self._session.request(
-                verb, self._access.server + path, data=data, params=query, headers=headers, allow_redirects=False
+                verb,
+                self._access.server + path,
+                data=data,
+                params=query,
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
             ) as answer:
                 raw = await answer.read()
                 if answer.status < 300:

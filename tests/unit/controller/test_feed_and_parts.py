@@ -159,6 +159,25 @@ async def test_lists_are_read_in_pages_and_begin_anew_when_pages_expire() -> Non
     assert (len(items), version, calls) == (1, "7", ["", "old", ""])
 
 
+async def test_a_request_about_one_object_that_hangs_is_asked_again_sooner_than_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An API server that took a request and went away: what it was about must not wait as long as a list may take."""
+    monkeypatch.setattr("towline.kube.client._OBJECT_SECONDS", 0.3)
+    calls: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        calls.append("list" if "limit" in request.query else "object")
+        if calls.count(calls[-1]) == 1:
+            await asyncio.sleep(1.0)
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "7"}})
+
+    async with api_server(handler) as client:
+        assert (await client.get(INTEGRATIONS, "ns", "a"))["metadata"]["resourceVersion"] == "7"
+        assert await client.list(INTEGRATIONS) == ([], "7")
+    assert calls == ["object", "object", "list"]
+
+
 async def test_no_write_of_a_status_holds_up_what_starts_a_run() -> None:
     async def handler(_: web.Request) -> web.Response:
         return web.json_response({"metadata": {"resourceVersion": "7"}})
