@@ -334,6 +334,7 @@ class Bench:
             if not token:
                 break
         assert operator.process is not None
+        await asyncio.sleep(60)  # new ones are probed at once; from now on each has its second of the minute
         vendor.asked.clear()
         worked = cpu_seconds(operator.process.pid)
         await asyncio.sleep(61)
