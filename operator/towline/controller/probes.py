@@ -181,6 +181,8 @@ class Prober:
         if self.breakers.busy(host):
             self._held_up[host][key] = None
             return self._clock() + timedelta(seconds=_BUSY_SECONDS)
+        if waiting := self._held_up.get(host):
+            waiting.pop(key, None)  # its second was over before it was let on; it is not to be asked twice
         if refused := self.breakers.refuses(host):
             return self._take(key, found, Probed(self._clock(), Reason.UNREACHABLE, refused))
         # Counted from here, so that callers who wait for a token do not all pass the check above.

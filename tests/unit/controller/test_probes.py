@@ -177,6 +177,25 @@ async def test_who_waits_for_a_slow_host_is_let_on_as_soon_as_another_has_ended(
         work.cancel()
 
 
+async def test_who_waited_for_a_host_and_came_by_itself_is_not_let_on_again() -> None:
+    async with hand() as made:
+        made.consider()
+        first = Key("Integration", "secops", "acme-first")
+        made.consider(first)
+        host = made.prober._watched[KEY].subject.host
+        begun = 0
+        while not made.prober.breakers.busy(host):
+            made.prober.breakers.begin(host)
+            begun += 1
+        assert await made.turn() == made.now + timedelta(seconds=1)
+        for _ in range(begun):
+            made.prober.breakers.end(host, "")
+        await made.turn()  # its second is over
+        await made.turn(first)
+        assert len(made.targets) == 2
+        assert len(made.prober._queue) == 0, "a call that ends lets nobody on who was asked already"
+
+
 async def test_probes_of_one_connector_share_its_parsed_manifest() -> None:
     async with hand() as made:
         made.consider()
