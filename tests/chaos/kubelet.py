@@ -139,6 +139,7 @@ class Kubelet:
         """The machine is gone, with all that ran on it."""
         self.silent = True
         for one in self.alive():
+            one.told = True  # before it dies: a look at the pods that is under way must not tell of it
             os.killpg(one.process.pid, signal.SIGKILL)
 
     def alive(self) -> list[Process]:
@@ -172,7 +173,8 @@ class Kubelet:
                     raise
         for one in [one for one in self.processes.values() if not one.told]:
             if one.process.poll() is not None:
-                self._tell_end(one)
+                if not one.told:
+                    self._tell_end(one)
             elif one.stop_by and time.monotonic() > one.stop_by:
                 one.process.kill()
             elif self.refreshes:
