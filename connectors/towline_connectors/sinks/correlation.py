@@ -17,7 +17,7 @@ from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import Dialect, literal
 from towline_connectors.sinks.store import Store
 
-MOST_ASSETS: Final = 20  # of one value: more share a placeholder, not a machine
+MOST_ASSETS: Final = 20  # of one value: what more of them share says nothing of the machine
 _ROUNDS: Final = 100
 APART: Final = "apart"  # the rule of an asset that a person took out
 _LOCK: Final = 0x746F776C696E66  # for pg_advisory_xact_lock
@@ -95,7 +95,7 @@ def _gather(store: Store, dialect: Dialect) -> None:
         else f"substr({host}, 1, CASE instr({host}, '.') WHEN 0 THEN 255 ELSE instr({host}, '.') - 1 END)"
     )
     serial = "upper(trim(a.serial))"
-    # A serial number of one repeated character is a placeholder too.
+    # A vendor fills in one repeated character where a machine has no serial number.
     real = f"length({serial}) > 3 AND {serial} NOT IN ({_listed(_NO_SERIAL)})"
     real += f" AND length(replace({serial}, substr({serial}, 1, 1), '')) > 0"
     store.execute(

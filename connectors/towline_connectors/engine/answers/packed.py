@@ -89,6 +89,7 @@ class Unpacker:
         except EngineError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError):
+            # zipfile raises NotImplementedError for a way of packing that it does not know.
             raise Unreachable(f"{self._about} is a damaged zip file.") from None
 
 
