@@ -44,9 +44,12 @@ def tenable(node_cluster: Running, systems_namespace: str) -> str:
 
 @pytest.fixture(scope="session")
 def servicenow(node_cluster: Running, systems_namespace: str) -> str:
-    """Host of a ServiceNow at volume that takes its time, so that a sync can be caught in the middle."""
+    """Host of a ServiceNow at volume that takes its time, so that a sync can be caught in the middle.
+
+    Its table of change requests is empty, and answers after 20 seconds: who reads it last can be caught at its end."""
     target = target_of(node_cluster.kubeconfig)
-    options = {"incidents": 6000, "computers": 3000, "servers": 1000, "users": 3000, "groups": 100, "latency_ms": 250}
+    options: dict[str, object] = {"incidents": 6000, "computers": 3000, "servers": 1000, "users": 3000, "groups": 100}
+    options |= {"others": 0, "latency_ms": 250, "slow_path": "/change_request", "slow_ms": 20000}
     host = systems.simulator(target, SYSTEMS, "servicenow", node_cluster.image, options)
     systems.wait_for(target, SYSTEMS, host.partition(".")[0])
     return host

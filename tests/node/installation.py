@@ -65,9 +65,20 @@ class Towline:
         config = {"base_url": f"http://{host}", "severities": ["info", "low", "medium", "high", "critical"]}
         self.integration(namespace, name, "tenable-io", config, keys, host, **spec)
 
-    def servicenow(self, namespace: str, name: str, host: str, password: str = "simulator", **spec: Any) -> None:
-        """An Integration of the ServiceNow simulator at `host`."""
-        names = ("users", "groups", "memberships", "servers", "computers", "incidents")
+    def servicenow(
+        self,
+        namespace: str,
+        name: str,
+        host: str,
+        password: str = "simulator",
+        *,
+        lingering: bool = False,
+        **spec: Any,
+    ) -> None:
+        """An Integration of the ServiceNow simulator at `host`. A `lingering` one asks for change requests at the
+        end, which the tests' simulator holds back: its sync is at work however late one looks for it."""
+        names = ["users", "groups", "memberships", "servers", "computers", "incidents"]
+        names += ["change-requests"] if lingering else []
         spec = {"streams": [{"name": each} for each in names], **spec}
         keys = {"username": "simulator", "password": password}
         self.integration(namespace, name, "servicenow", {"host": host, "scheme": "http"}, keys, host, **spec)

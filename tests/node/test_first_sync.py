@@ -131,7 +131,7 @@ def test_rows_can_go_to_postgresql(towline: Towline, namespace: str, warehoused:
 @pytest.fixture(scope="module")
 def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]:
     """The pod of a sync that is at work."""
-    towline.servicenow(namespace, "slow", servicenow)
+    towline.servicenow(namespace, "slow", servicenow, lingering=True)
 
     def at_work() -> dict[str, Any] | None:
         pods = towline.pods(namespace, "slow")
@@ -208,7 +208,7 @@ def reading(towline: Towline, namespace: str, integration: str) -> tuple[str, di
 def test_a_running_sync_tells_how_far_it_is_and_a_cancelled_one_what_stays(
     towline: Towline, namespace: str, servicenow: str
 ) -> None:
-    towline.servicenow(namespace, "stopped", servicenow)
+    towline.servicenow(namespace, "stopped", servicenow, lingering=True)
     explain = partial(towline.describe, namespace, "stopped")
     name, progress = until(lambda: reading(towline, namespace, "stopped"), 60, explain, pause=0.1)
     assert progress["stream"] in {each["name"] for each in progress["streams"]}

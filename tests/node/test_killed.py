@@ -78,7 +78,7 @@ def reference(towline: Towline, namespace: str, servicenow: str) -> dict[str, An
 def killed(towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]) -> set[str]:
     """Syncs that run side by side into the same file; each is killed once. The names of those that were caught."""
     for kill in KILLS:
-        towline.servicenow(namespace, kill.name, servicenow)
+        towline.servicenow(namespace, kill.name, servicenow, lingering=True)
     reader = towline.reader(namespace)
     waiting, caught = set(KILLS), set[str]()
     deadline = time.monotonic() + 120
@@ -116,7 +116,7 @@ def test_a_deleted_pod_does_not_count_as_a_failure(towline: Towline, namespace: 
 def test_a_killed_operator_goes_on_where_it_was(
     towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
 ) -> None:
-    towline.servicenow(namespace, "orphan", servicenow)
+    towline.servicenow(namespace, "orphan", servicenow, lingering=True)
 
     def at_work() -> bool:
         pods = towline.pods(namespace, "orphan")

@@ -29,7 +29,7 @@ def reference(towline: Towline, namespace: str, servicenow: str) -> dict[str, An
 
 def in_the_middle(towline: Towline, namespace: str, name: str, host: str) -> dict[str, Any]:
     """The pod of a sync that has committed some of its rows."""
-    towline.servicenow(namespace, name, host)
+    towline.servicenow(namespace, name, host, lingering=True)
     reader = towline.reader(namespace)
 
     def at_work() -> dict[str, Any] | None:

@@ -36,6 +36,8 @@ class Faults:
     retry_after: int = 1  # seconds that such an answer asks to wait
     error_every: int = 0  # each n-th request is answered with 503
     latency_ms: int = 0
+    slow_path: str = ""  # requests whose path ends in this take `slow_ms` more
+    slow_ms: int = 0
 
 
 def parse(kind: type[O], given: Mapping[str, str]) -> O:
@@ -77,6 +79,8 @@ def make(
         requests += 1
         if faults.latency_ms:
             await asyncio.sleep(faults.latency_ms / 1000)
+        if faults.slow_path and request.path.endswith(faults.slow_path):
+            await asyncio.sleep(faults.slow_ms / 1000)
         refused = refuse(request)
         if refused is not None:
             return refused
