@@ -40,8 +40,11 @@ def _as_large_as_recorded(stream: Manifest, entries: Sequence[Entry]) -> None:
         size = counts[0] or None
     if size:
         paging["size"] = size
-    if counts and size and counts[-1] < size and not stream.get("partitions") and not _tells_total(paging, recorded):
-        paging["total"] = f"=`{sum(counts)}`"  # its client took a short page for the last
+    if counts and not stream.get("partitions") and not _tells_total(paging, recorded):
+        if size and counts[-1] < size:
+            paging["total"] = f"=`{sum(counts)}`"  # its client took a short page for the last
+        elif _all_at_once(paging, recorded):
+            del stream["paginate"]
     if paging.get("reanchor") and _counted_on(paging, recorded):
         del paging["reanchor"]
     asked = [(stream.get("details"), (stream.get("details") or {}).get("request"))]
@@ -105,6 +108,12 @@ def _tells_total(paging: Manifest, recorded: Sequence[Entry]) -> bool:
         return read is not None and any(read(document(entry.body)) is not None for entry in recorded)
     except (Mismatch, InvalidManifest):
         return True
+
+
+def _all_at_once(paging: Manifest, recorded: Sequence[Entry]) -> bool:
+    """Whether the recording's client asked once, without a word of pages, and so got all there was."""
+    names = {paging.get(name) for name in ("offset", "end", "limit", "param")} | {"page"}
+    return len(recorded) == 1 and names.isdisjoint(parameters(recorded[0]))
 
 
 def _page_size(paging: Manifest, entry: Entry) -> int | None:

@@ -26,6 +26,8 @@ _TIME = re.compile(
     r"|(?<![\w.-])1\d{9}(?:\d{3})?(?![\w.-])"  # or seconds or milliseconds since 1970
 )
 _VERSION = re.compile(r"v\d+(\.\d+)*|beta|latest", re.IGNORECASE)
+_NAMESPACE = re.compile(r"/servicesNS/[^/]+/[^/]+/")  # of Splunk: a user and an app
+_LISTED = ("search", "restSearch", "index")
 _PARAMETER = re.compile(rb"""[?&]([\w$.%-]{1,100})=([^&"'<>\s\]}\\]{0,4000})""")  # in an address
 _ROOT_FIELD = re.compile(r"\{\s*(?:[A-Za-z_]\w*\s*:\s*)?([A-Za-z_]\w*)")
 _OPERATION = re.compile(r"\b(?:query|mutation|subscription)\b\s*\w*\s*(?:\([^()]*\))?")
@@ -192,11 +194,12 @@ def _read(text: bytes) -> str:
 
 
 def resource(path: str) -> tuple[str, ...]:
-    """A path without what tells the version of the API, or how the same resource is listed:
+    """A path without what tells the version of the API, in whose name it is asked, or how the same resource is listed:
     `/rest/api/3/search/` and `/rest/api/latest/search/jql`, `/users/delta`, `/users/search` and `/users`,
-    `/devices/combined/devices/v1` and `/devices/entities/devices/v2`."""
+    `/events/restSearch` and `/events/index`, `/devices/combined/devices/v1` and `/devices/entities/devices/v2`,
+    `/servicesNS/USER/APP/search/jobs` and `/services/search/v2/jobs`, `get_endpoints` and `get_endpoint`."""
     kept: list[str] = []
-    for segment in filter(None, path.split("/")):
+    for segment in filter(None, _NAMESPACE.sub("/services/", path).split("/")):
         after_api = bool(kept) and kept[-1].lower() in ("api", "rest")
         if (
             _VERSION.fullmatch(segment)
@@ -207,8 +210,10 @@ def resource(path: str) -> tuple[str, ...]:
         kept.append(segment)
     if kept and kept[-1] in ("delta", "jql"):
         kept.pop()
-    if len(kept) > 1 and kept[-1] == "search" and kept[-2].lower() not in ("api", "rest"):
+    if len(kept) > 1 and kept[-1] in _LISTED and kept[-2].lower() not in ("api", "rest"):
         kept.pop()
+    if kept and kept[-1].startswith("get_"):
+        kept[-1] = kept[-1].removesuffix("s")
     return tuple(kept)
 
 

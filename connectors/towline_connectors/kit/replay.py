@@ -19,6 +19,7 @@ from aiohttp import web
 from towline_connectors.kit import har
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.matching import Asked, Matcher
+from towline_connectors.kit.shown import as_stored
 
 MAX_REQUEST = 64 << 20  # bytes
 
@@ -56,7 +57,8 @@ class Replay:
     """A recording being served. `unanswered` has the requests that it could not answer."""
 
     def __init__(self, recording: Recording, *, lenient: bool) -> None:
-        self._matcher = Matcher(recording.entries, lenient=lenient)
+        entries = [as_stored(entry) for entry in recording.entries] if lenient else recording.entries
+        self._matcher = Matcher(entries, lenient=lenient)
         self.url = ""
         self.begin()
 
