@@ -1,22 +1,51 @@
-"""A node that is drained or falls silent, and a pod that is evicted: each sync ends once, with all its rows."""
+"""A node that is drained, falls silent or runs out of memory, and a pod that is evicted: each sync ends once, with all
+its rows."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cluster.fixtures import Running
-from tests.node.installation import Towline, until
+from tests.node.installation import Towline, condition, until
 from tests.node.test_killed import counts, rows
 
 pytestmark = pytest.mark.node
 
 # Kubernetes itself takes 80 s until it gives up the pods of a silent node.
 SLOW = os.environ.get("TOWLINE_SLOW_TESTS", "") not in {"", "0"}
+
+# Takes memory in the connector's container until the kernel ends the process that was named. Of itself the kernel would
+# end whoever has the most, which is this one; where it ends the whole container (cgroups of version 2), the name is all
+# the same.
+EAT_MEMORY = """
+import os, sys
+
+def ours(pid):
+    try:
+        return pid != os.getpid() and b"towline-run" in open(f"/proc/{pid}/cmdline", "rb").read()
+    except OSError:
+        return False
+
+def lives(pid):
+    try:
+        return "\\nState:\\tZ" not in open(f"/proc/{pid}/status").read()
+    except OSError:
+        return False
+
+run, *writers = sorted(pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if ours(pid))
+victim = run if sys.argv[1] == "run" else (writers or [run])[-1]
+open(f"/proc/{victim}/oom_score_adj", "w").write("1000")
+eaten = []
+while lives(victim):
+    eaten.append(b"x" * (1 << 20))
+"""
+VICTIMS = ("run", "writer")
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +56,8 @@ def reference(towline: Towline, namespace: str, servicenow: str) -> dict[str, An
     return rows(towline.reader(namespace), "undisturbed")
 
 
-def in_the_middle(towline: Towline, namespace: str, name: str, host: str) -> dict[str, Any]:
-    """The pod of a sync that has committed some of its rows."""
-    towline.servicenow(namespace, name, host, lingering=True)
+def in_the_middle(towline: Towline, namespace: str, name: str) -> dict[str, Any]:
+    """The pod of a sync, applied as a lingering one, that has committed some of its rows."""
     reader = towline.reader(namespace)
 
     def at_work() -> dict[str, Any] | None:
@@ -52,7 +80,8 @@ def expect_one_result(towline: Towline, namespace: str, name: str, reference: di
 def test_an_evicted_pod_is_followed_by_another_attempt(
     towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
 ) -> None:
-    name = in_the_middle(towline, namespace, "evicted", servicenow)["metadata"]["name"]
+    towline.servicenow(namespace, "evicted", servicenow, lingering=True)
+    name = in_the_middle(towline, namespace, "evicted")["metadata"]["name"]
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
     towline.target.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
@@ -62,7 +91,8 @@ def test_an_evicted_pod_is_followed_by_another_attempt(
 def test_a_drained_node_gives_its_syncs_back(
     towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
 ) -> None:
-    pod = in_the_middle(towline, namespace, "drained", servicenow)
+    towline.servicenow(namespace, "drained", servicenow, lingering=True)
+    pod = in_the_middle(towline, namespace, "drained")
     node = pod["spec"]["nodeName"]
     try:
         # Only this sync's pod: the cluster has one node, and everything else of the tests runs on it as well.
@@ -75,11 +105,78 @@ def test_a_drained_node_gives_its_syncs_back(
     expect_one_result(towline, namespace, "drained", reference)
 
 
+def memory(limit: str) -> dict[str, Any]:
+    """Settings of a pod that the kernel ends last when the node's memory runs out, and first at its own limit."""
+    each = {"cpu": "300m", "memory": limit}
+    return {"resources": {"requests": each, "limits": each}}
+
+
+def eat(towline: Towline, namespace: str, pod: str, victim: str) -> dict[str, Any]:
+    """How the connector's container ended after its memory was taken until the kernel ended `victim`."""
+    command = ["exec", pod, "--", "python3", "-c", EAT_MEMORY, victim]
+    said = towline.target.kubectl("-n", namespace, *command, check=False)  # it may be ended together with its victim
+
+    def ended() -> dict[str, Any] | None:
+        (container,) = towline.get(namespace, "pod", pod)["status"]["containerStatuses"]
+        terminated: dict[str, Any] | None = container["state"].get("terminated")
+        return terminated
+
+    return until(ended, 60, lambda: said)
+
+
+def test_syncs_that_run_out_of_memory_go_on_once_their_limit_is_raised(
+    towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
+) -> None:
+    names = {f"starved-{victim}": victim for victim in VICTIMS}
+    for name in names:
+        towline.servicenow(namespace, name, servicenow, lingering=True, job=memory("160Mi"))
+    for name, victim in names.items():
+        pod = in_the_middle(towline, namespace, name)["metadata"]["name"]
+        ended = eat(towline, namespace, pod, victim)
+        assert ended["reason"] == "OOMKilled", ended
+
+        def retrying(name: str = name) -> dict[str, Any] | None:
+            (run,) = towline.runs(namespace, name)
+            return run["status"] if condition(run, "Succeeded").get("reason") == "Retrying" else None
+
+        status = until(retrying, 50, lambda name=name: towline.describe(namespace, name))
+        told = condition({"status": status}, "Reconciling")
+        assert told["reason"] == "OutOfMemory"
+        assert "its limit of 160Mi: raise spec.job.resources.limits.memory. Tries again at" in told["message"]
+        assert told["message"].endswith("(failure 1 of 4)")
+        assert moment(status["nextAttemptTime"]) - moment(ended["finishedAt"]) >= timedelta(seconds=60)
+        patch = json.dumps({"spec": {"job": memory("512Mi")}})
+        towline.target.kubectl("-n", namespace, "patch", "integration", name, "--type=merge", "-p", patch)
+
+    for name in names:
+        assert towline.result(namespace, name, 240)["reason"] == "Completed"
+        (run,) = towline.runs(namespace, name)
+        assert (run["status"]["attempts"], run["status"]["failures"]) == (2, 1)
+        assert not condition(run, "Reconciling")
+        assert rows(towline.reader(namespace), name) == reference
+        towline.condition(namespace, name, "Ready", "Synced")
+        warning = until(lambda name=name: events(towline, namespace, name), 20)
+        assert [each["reason"] for each in warning] == ["SyncRetrying"]
+        assert warning[0]["message"].startswith("OutOfMemory: ")
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def events(towline: Towline, namespace: str, integration: str) -> list[dict[str, Any]]:
+    """The warnings of an Integration and its SyncJobs."""
+    names = {integration, *(run["metadata"]["name"] for run in towline.runs(namespace, integration))}
+    found = towline.target.objects("-n", namespace, "events", "--field-selector=type=Warning")
+    return [each for each in found if each["involvedObject"]["name"] in names]
+
+
 @pytest.mark.skipif(not SLOW, reason="it takes three minutes: TOWLINE_SLOW_TESTS=1, or make chaos")
 def test_a_silent_node_loses_its_syncs_and_comes_back(
     node_cluster: Running, towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
 ) -> None:
-    pod = in_the_middle(towline, namespace, "silent", servicenow)
+    towline.servicenow(namespace, "silent", servicenow, lingering=True)
+    pod = in_the_middle(towline, namespace, "silent")
     kubelet = kubelet_of(pod["spec"]["nodeName"])
     if kubelet is None:
         pytest.skip("the node's kubelet is not on this machine")

@@ -145,16 +145,13 @@ def counts(outcome: Outcome, disruptions: int) -> bool:
 
 def _ended(pod: PodFacts, expected: Expected, job: JobFacts | None, deadline: bool) -> Outcome:
     code = pod.exit_code if pod.exit_code is not None else -1
-    if pod.ended_by == "OOMKilled":
-        return Outcome(
-            Kind.TRANSIENT,
-            Reason.OUT_OF_MEMORY,
-            "the connector needed more memory than its limit: raise spec.job.resources.limits.memory",
-            code,
-        )
     parsed = parse_result(pod.message, expected, code)
+    told = parsed if isinstance(parsed, RunResult) else None
+    if pod.ended_by == "OOMKilled" and (told is None or _kind(told) is Kind.TRANSIENT):
+        # A container is called so too when the kernel ended something else in it: then what the run itself said counts.
+        return _out_of_memory(code, pod, told)
     if isinstance(parsed, RunResult):
-        kind = _KINDS.get(parsed.reason, Kind.TRANSIENT)
+        kind = _kind(parsed)
         if kind is Kind.TRANSIENT and not deadline and (pod.disruption or pod.deleting_since is not None):
             kind = Kind.DISRUPTED
         message = parsed.message or str(parsed.reason)
@@ -168,6 +165,17 @@ def _ended(pod: PodFacts, expected: Expected, job: JobFacts | None, deadline: bo
             Kind.FAILED, Reason.RESULT_INVALID, f"the connector's result was not accepted: {parsed.why}", code
         )
     return _without_result(code, job.name if job else "")
+
+
+def _kind(result: RunResult) -> Kind:
+    return _KINDS.get(result.reason, Kind.TRANSIENT)
+
+
+def _out_of_memory(code: int, pod: PodFacts, result: RunResult | None) -> Outcome:
+    """Where the kernel ended one process of two, the other has still told what was committed."""
+    limit = f" of {printable(pod.memory_limit)[:30]}" if pod.memory_limit else ""
+    text = f"the connector needed more memory than its limit{limit}: raise spec.job.resources.limits.memory"
+    return Outcome(Kind.TRANSIENT, Reason.OUT_OF_MEMORY, text, code, result)
 
 
 def _without_result(code: int | None, job_name: str) -> Outcome:

@@ -32,6 +32,8 @@ class PodFacts:
     """When somebody asked for its deletion."""
     running: bool = False
     image: str = ""
+    memory_limit: str = ""
+    """As Kubernetes writes quantities; empty if there is none."""
     created: datetime | None = None
 
 
@@ -62,7 +64,7 @@ class JobFacts:
 def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:
     """The facts of a pod object."""
     meta, status = pod.get("metadata", {}), pod.get("status", {})
-    container = _named(status.get("containerStatuses"))
+    wanted, container = _named(pod.get("spec", {}).get("containers")), _named(status.get("containerStatuses"))
     state = container.get("state") or {}
     ended = state.get("terminated") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
@@ -81,7 +83,8 @@ def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:
         disruption=(disrupted.get("reason") or "Disrupted") if disrupted.get("status") == "True" else "",
         deleting_since=_asked_to_go(meta),
         running="running" in state,
-        image=_named(pod.get("spec", {}).get("containers")).get("image") or "",
+        image=wanted.get("image") or "",
+        memory_limit=((wanted.get("resources") or {}).get("limits") or {}).get("memory") or "",
         created=times.moment(meta.get("creationTimestamp")),
     )
 

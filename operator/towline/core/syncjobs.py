@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from towline.api.conditions import Reason
+from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob, SyncJobStatus, Totals
 from towline.contract import Origin
@@ -26,7 +26,7 @@ from towline.core.actions import (
     Slot,
 )
 from towline.core.attempts import Kind, Outcome, Waiting
-from towline.core.conditions import sentence
+from towline.core.conditions import find, sentence
 from towline.core.facts import RunSettings, Surroundings
 from towline.core.plan import PlanTooLargeError, build_plan
 from towline.core.pods import JobFacts, PodFacts
@@ -90,7 +90,8 @@ def _start(
     s: SyncSnapshot, integration: Integration, status: SyncJobStatus, now: datetime, settings: RunSettings
 ) -> Decision:
     attempt = (status.attempts or 0) + 1
-    if (again := times.moment(status.next_attempt_time)) and again > now:
+    again = times.moment(status.next_attempt_time)
+    if again and again > now and not _corrected(s, integration, status):
         return Decision(_old_jobs(s, status), look_again=again)
     first = attempt == 1
     made = attempt in s.jobs  # by an operator that ended before it could say so: it runs, whatever would keep another
@@ -116,6 +117,16 @@ def _start(
             return Decision([], now + timedelta(seconds=2), Slot.WANT)
         return replace(_queue(s, status, now), slot=Slot.WANT)
     return _launch(s, integration, s.checked, status, attempt, now, settings)
+
+
+def _corrected(s: SyncSnapshot, integration: Integration, status: SyncJobStatus) -> bool:
+    """Whether the spec has changed since the attempt that failed: perhaps its cure, so nobody has to wait for the end
+    of the pause. A limit of the vendor holds all the same."""
+    generation, used = int(integration.metadata.get("generation") or 1), status.integration_generation
+    if used is None or used >= generation or integration.spec.suspend or not isinstance(s.checked, View):
+        return False
+    cause = find(status.conditions, ConditionType.RECONCILING)
+    return cause is None or cause.reason != Reason.RATE_LIMITED
 
 
 def _queue(s: SyncSnapshot, status: SyncJobStatus, now: datetime) -> Decision:

@@ -144,7 +144,33 @@ def test_without_a_result_the_exit_code_speaks(code: int, reason: str, kind: Kin
 def test_out_of_memory_is_told_with_its_cure() -> None:
     found = outcome(job(), pod(phase="Failed", exit_code=137, ended_by="OOMKilled"))
     assert (found.reason, found.kind) == ("OutOfMemory", Kind.TRANSIENT)
-    assert "spec.job.resources.limits.memory" in found.message
+    assert "more memory than its limit: raise spec.job.resources.limits.memory" in found.message
+    limited = outcome(job(), pod(phase="Failed", exit_code=137, ended_by="OOMKilled", memory_limit="512Mi"))
+    assert "its limit of 512Mi: raise" in limited.message
+
+
+def test_what_a_run_wrote_before_it_ran_out_of_memory_is_counted() -> None:
+    told = result("DestinationUnavailable", streams=[{"name": "hosts", "read": 12, "upserted": 10}])
+    found = outcome(job(), ended(told, ended_by="OOMKilled"))
+    assert (found.reason, found.kind) == ("OutOfMemory", Kind.TRANSIENT)
+    assert found.result is not None
+    assert found.result.streams[0].upserted == 10
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Completed", Kind.SUCCESS),
+        ("CredentialsRejected", Kind.PERMANENT),
+        ("RateLimited", Kind.RATE_LIMITED),
+        ("Superseded", Kind.SUPERSEDED),
+    ],
+)
+def test_memory_that_something_else_in_the_container_took_does_not_change_how_the_run_ended(
+    reason: str, kind: Kind
+) -> None:
+    found = outcome(job(), ended(result(reason), ended_by="OOMKilled"))
+    assert (found.reason, found.kind) == (reason, kind)
 
 
 def test_a_deadline_wins_over_a_pod_that_is_gone() -> None:
