@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from towline.api.conditions import Reason
 
 PLAN_ANNOTATION = "towline.dev/plan"
+CHECKS_UNTIL = "towline.dev/checks-until"  # of a Job: up to when its plan tells of checks of the credentials
 PLAN_PATH = "/run/towline/plan/plan.json"
 CREDENTIALS_PATH = "/run/towline/credentials"  # one file per credential key of the connector
 DESTINATION_PATH = "/run/towline/destination"  # file `url`, when the destination comes from a Secret

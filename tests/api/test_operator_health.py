@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.api.acme import CONNECTOR, SECRET_VALUE, integration, metric, secret
+from tests.api.acme import CONNECTOR, SECRET_VALUE, integration, metric, request, secret
 from tests.api.operator_process import Cluster, OperatorProcess
+
+from towline.contract import PLAN_ANNOTATION, Plan
 
 pytestmark = pytest.mark.api
 
@@ -59,9 +61,8 @@ def operator(control_plane: Path, cluster: Cluster, tmp_path: Path) -> Iterator[
     process.stop_if_running()
 
 
-def test_a_probe_finds_a_system_healthy_and_rejected_credentials_rest_until_they_change(
-    operator: OperatorProcess, cluster: Cluster, system: System
-) -> None:
+def healthy(cluster: Cluster, system: System) -> None:
+    """An Integration whose credentials the system accepts, and that nobody asks to sync."""
     base = f"127.0.0.1:{system.server_address[1]}"
     text = CONNECTOR % (f"acme-{uuid.uuid4().hex[:6]}", "  health: {request: {path: /me}, every: 30s}")
     text = text.replace("https://api.acme.example", f"http://{base}").replace("[api.acme.example,", "[127.0.0.1,")
@@ -70,6 +71,12 @@ def test_a_probe_finds_a_system_healthy_and_rejected_credentials_rest_until_they
     cluster.apply(secret())
     cluster.apply(integration(cluster.connectors[0], more="suspend: false"))
     cluster.wait_reason("integrations", "acme", "Reachable", "Healthy")
+
+
+def test_a_probe_finds_a_system_healthy_and_rejected_credentials_rest_until_they_change(
+    operator: OperatorProcess, cluster: Cluster, system: System
+) -> None:
+    healthy(cluster, system)
     health = cluster.get("integrations", "acme")["status"]["health"]
     assert health["state"] == "Healthy"
     assert system.tokens == [SECRET_VALUE]
@@ -85,3 +92,34 @@ def test_a_probe_finds_a_system_healthy_and_rejected_credentials_rest_until_they
     assert rejected <= 2, "an account that is locked helps nobody"
     assert system.tokens.count("wrong") == rejected
     assert SECRET_VALUE not in cluster.everything() + operator.log.read_text()
+
+
+def test_checks_that_no_run_has_recorded_outlive_the_operator(
+    operator: OperatorProcess, cluster: Cluster, system: System
+) -> None:
+    healthy(cluster, system)
+    cluster.core.patch_namespaced_secret("acme-api", cluster.namespace, {"stringData": {"token": "wrong"}})
+    cluster.wait_reason("integrations", "acme", "Rejected", "CredentialsValid")
+    before = cluster.get("integrations", "acme")["status"]["checks"]
+    assert [one["outcome"] for one in before["unrecorded"]] == ["Reachable"]
+    assert before["outcome"] == "CredentialsRejected"
+    operator.kill()
+    system.accepted = "wrong"
+    operator.start()
+    cluster.wait_reason("integrations", "acme", "Accepted", "CredentialsValid")
+    request(cluster, "t-1")
+    sync = cluster.wait_sync("acme")
+    job = f"{sync['metadata']['name']}-1"
+    plan = Plan.model_validate_json(cluster.wait_pod(job).metadata.annotations[PLAN_ANNOTATION])
+    seen = [entry for entry in plan.sync.origin.seen if entry.kind == "Check"]
+    assert [entry.outcome for entry in seen] == ["Reachable", "CredentialsRejected", "Reachable"]
+    assert [entry.time for entry in seen[:2]] == [before["unrecorded"][0]["since"], before["since"]]
+    assert len({entry.id for entry in seen}) == 3
+    kept = [one["outcome"] for one in cluster.get("integrations", "acme")["status"]["checks"]["unrecorded"]]
+    assert kept == ["Reachable", "CredentialsRejected"], "nobody has told yet that it is recorded"
+    cluster.end_pod(sync, streams=[{"name": "hosts", "read": 10}])
+    cluster.wait_reason("integrations", "acme", "Synced")
+    done = cluster.get("syncjobs", sync["metadata"]["name"])["status"]["checksRecordedUntil"]
+    assert done == seen[-1].finished
+    after = cluster.get("integrations", "acme")["status"]["checks"]
+    assert (after["outcome"], after["recorded"], "unrecorded" in after) == ("Reachable", True, False)

@@ -361,16 +361,21 @@ class _Runner:
 
     def close(self, ended: Ended) -> RunResult:
         """The result, written to the destination as the run's record as well."""
-        result = _blanked(result_of(self.plan, self.pod_uid, ended), self.secrets)
+        result = self._result(ended)
         if self.session is not None:
             try:
                 self.session.finish(result)
             except base.SinkError as error:
                 log.warning("the run's record could not be written: %s", error)
+                ended.fail(of_sink(error))  # in a lake the last rows came with it
+                result = self._result(ended)
             finally:
                 with suppress(base.SinkError):
                     self.session.close()
         return result
+
+    def _result(self, ended: Ended) -> RunResult:
+        return _blanked(result_of(self.plan, self.pod_uid, ended), self.secrets)
 
 
 def opened(

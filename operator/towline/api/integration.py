@@ -315,6 +315,36 @@ class HealthStatus(Model):
     )
 
 
+class CheckStreak(Model):
+    outcome: str = Field(max_length=64, description="What came of each of them: Reachable, or why not.")
+    message: str | None = Field(default=None, max_length=256, description="What the first of them was told.")
+    since: Time = Field(description="The first.")
+    until: Time = Field(description="The last.")
+    count: int = Field(description="How many.")
+    interrupted: bool | None = Field(
+        default=None, description="The operator was restarted meanwhile: there were more than are counted."
+    )
+
+
+class ChecksStatus(Model):
+    """It changes when an outcome does, not with every check."""
+
+    outcome: str | None = Field(default=None, max_length=64, description="What came of the newest check.")
+    since: Time | None = Field(default=None, description="The first check of this outcome in a row.")
+    message: str | None = Field(default=None, max_length=256, description="What that first check was told.")
+    recorded: bool | None = Field(default=None, description="A run has recorded that first check.")
+    unrecorded: list[CheckStreak] | None = Field(
+        default=None,
+        max_length=20,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Checks in a row with one outcome that have ended and that no run has recorded yet, oldest first.",
+    )
+    dropped: int | None = Field(
+        default=None,
+        description="Of these, how many were let go because 20 others waited; the operator's log has them.",
+    )
+
+
 class HourCounts(Model):
     hour: Time = Field(description="Start of the hour, UTC.")
     succeeded: int | None = Field(default=None, description="Syncs that succeeded.")
@@ -369,6 +399,9 @@ class IntegrationStatus(Model):
     last_sync: LastSync | None = Field(default=None, description="The SyncJob that finished last.")
     credentials: CredentialsStatus | None = Field(default=None, description="What is known of the credentials.")
     health: HealthStatus | None = Field(default=None, description="How the system answers Towline's probes.")
+    checks: ChecksStatus | None = Field(
+        default=None, description="Checks of the credentials by probes that the next run is to record."
+    )
     recent: Recent | None = Field(default=None, description="How the syncs of the last 24 hours went.")
     streams: list[StreamStatus] | None = listmap(
         "name",

@@ -111,6 +111,9 @@ class SyncJobStatus(Model):
     attempts: int | None = Field(default=None, description="Attempts made, disruptions included.")
     failures: int | None = Field(default=None, description="Attempts that count against retry.maxAttempts.")
     exit_code: int | None = Field(default=None, description="Exit code of the last attempt's container.")
+    checks_recorded_until: Time | None = Field(
+        default=None, description="Up to when checks of the credentials stand in the record of activity by this sync."
+    )
     queue_position: int | None = Field(
         default=None, description="Place in the queue for a slot, 1 is next; brought up to date now and then."
     )

@@ -6,72 +6,67 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from towline.api.integration import ChecksStatus
 from towline.api.syncjob import SyncJob
 from towline.contract import Activity
 from towline.controller.queue import Key
-from towline.core import activity, times
+from towline.core import activity, checks
 from towline.core.actions import Action, CountAttempt, CountRun, PatchStatus
+from towline.core.checks import Ledger, Streak
 from towline.core.health import Probed
 
 log = logging.getLogger("towline.audit")
-_CLOSED = 3  # changes of outcome that wait for the next run
-
-
-@dataclass(slots=True)
-class _Checks:
-    """Checks in a row with one outcome."""
-
-    outcome: str
-    message: str
-    first: datetime
-    last: datetime
-    count: int = 1
-
-
-@dataclass(slots=True)
-class _Told:
-    current: _Checks
-    closed: tuple[_Checks, ...] = ()
 
 
 class Audit:
     """Lines go to the logger `towline.audit` at INFO. Used from the main loop only."""
 
     def __init__(self) -> None:
-        self._checks: dict[Key, _Told] = {}
+        self._ledgers: dict[Key, tuple[str, Ledger]] = {}
+        self._doubted: set[Key] = set()
 
-    def checked(self, key: Key, uid: str, connector: str, probed: Probed) -> None:
-        """A health call has tried an Integration's credentials."""
-        outcome = str(probed.reason)
-        found = self._checks.get(key)
-        if found is None:
-            self._checks[key] = _Told(_Checks(outcome, probed.message, probed.at, probed.at))
-        elif found.current.outcome == outcome:
-            found.current.last, found.current.count = probed.at, found.current.count + 1
-        else:
-            found.closed = (*found.closed, found.current)[-_CLOSED:]
-            found.current = _Checks(outcome, probed.message, probed.at, probed.at)
+    def ledger(self, key: Key, uid: str, status: ChecksStatus | None) -> Ledger:
+        """What is known of an Integration's checks; at first, what its status says."""
+        found = self._ledgers.get(key)
+        if found is None or found[0] != uid:
+            found = self._ledgers[key] = uid, checks.remembered(status)
+        elif status is not None and key in self._doubted:
+            found = self._ledgers[key] = uid, checks.merged(found[1], checks.remembered(status))
+            self._doubted.discard(key)
+        return found[1]
+
+    def doubt(self, key: Key) -> None:
+        """Somebody else has written the Integration: what its status says of checks may be news, for example of the
+        operator that led before."""
+        self._doubted.add(key)
+
+    def keep(self, key: Key, uid: str, ledger: Ledger) -> Ledger:
+        """From now on this is known."""
+        self._ledgers[key] = uid, ledger
+        return ledger
+
+    def checked(self, key: Key, uid: str, connector: str, probed: Probed) -> bool:
+        """A health call has tried an Integration's credentials; whether its status has something new to tell."""
+        before = self.ledger(key, uid, None)
+        after = self.keep(key, uid, checks.heard(before, probed))
         if log.isEnabledFor(logging.INFO):
-            only = _Checks(outcome, probed.message, probed.at, probed.at)
-            self._write(key, connector, _check(key, uid, only))
-
-    def checks(self, key: Key, uid: str) -> list[Activity]:
-        """What the next run is to record of the checks."""
-        found = self._checks.get(key)
-        return [_check(key, uid, one) for one in (*found.closed, found.current)] if found else []
+            only = Streak(str(probed.reason), probed.message[:600], probed.at, probed.at)
+            self._write(key, connector, checks.record(key.name, uid, only))
+        return before.since != after.since
 
     def handed_over(self, key: Key) -> None:
-        """A run has these checks in its plan: the next ones are counted anew."""
-        self._checks.pop(key, None)
+        """A run has the checks in its plan that were offered last."""
+        if found := self._ledgers.get(key):
+            self.keep(key, found[0], checks.handed_over(found[1]))
 
     def forget(self, key: Key) -> None:
-        self._checks.pop(key, None)
+        self._ledgers.pop(key, None)
+        self._doubted.discard(key)
 
     def performed(
         self, kind: str, before: dict[str, Any], after: dict[str, Any], actions: Iterable[Action], connector: str
@@ -103,24 +98,6 @@ class Audit:
         place = f"{key.namespace}/{key.name}" if key.kind == "Integration" else ""
         line = {"activity": entry.kind, "integration": place, "connector": connector}
         log.info("%s", json.dumps(line | entry.model_dump(exclude_defaults=True, exclude={"kind"}), ensure_ascii=True))
-
-
-def _check(key: Key, uid: str, checks: _Checks) -> Activity:
-    first = times.text(checks.first)
-    return Activity(
-        id=f"check/{uid}/{first}",
-        kind="Check",
-        time=first,
-        finished=times.text(checks.last),
-        object=f"Integration/{key.name}",
-        trigger="Probe",
-        actor="operator",
-        outcome=checks.outcome,
-        message=checks.message[:600],
-        calls=checks.count,
-        correlation=uid,
-        detail={"count": checks.count},
-    )
 
 
 def _key(kind: str, obj: dict[str, Any]) -> Key:

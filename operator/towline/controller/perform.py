@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from towline.api.conditions import ConditionType, Reason
+from towline.api.integration import ChecksStatus
 from towline.controller.cache import slim
 from towline.controller.context import Context, dependents, key_of
 from towline.controller.queue import Key
@@ -264,7 +268,10 @@ def poisoned(raw: dict[str, Any], sentences: list[str], summary: ConditionType, 
         Wanted(summary, "False", Reason.INVALID_SPEC, text),
         Wanted(ConditionType.STALLED, "True", Reason.INVALID_SPEC, text),
     ]
-    return {
+    status = {
         "observedGeneration": generation,
         "conditions": settle(previous_conditions(raw), wanted, generation, now),
     }
+    with suppress(ValidationError, KeyError, TypeError):  # checks that no run has recorded are to be had nowhere else
+        status["checks"] = ChecksStatus.model_validate(raw["status"]["checks"]).wire()
+    return status

@@ -115,8 +115,8 @@ class Prober:
         self._held_up: dict[str, dict[Key, None]] = defaultdict(dict)
         """Who waits for a host that is asked by as many as it may be, in their order."""
         self.breakers = Breakers()
-        self.heard: Callable[[Key, str, str, Probed], None] = lambda *_: None
-        """Told of each probe: the Integration, its uid, its Connector."""
+        self.heard: Callable[[Key, str, str, Probed], bool] = lambda *_: False
+        """Told of each probe: the Integration, its uid, its Connector. Answers whether a status has to tell of it."""
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -218,14 +218,16 @@ class Prober:
     def _take(self, key: Key, found: _Watched, probed: Probed) -> datetime | None:
         connector = str(found.subject.connector.metadata["name"])
         self._metrics.probes.labels(connector, str(probed.reason)).inc()
-        self.heard(key, found.uid, connector, probed)
+        told = self.heard(key, found.uid, connector, probed)
         if self._watched.get(key) is not found:  # of what it was before: the new one is tried at once
+            if told and key in self._watched:
+                self._changed(key)
             return self._clock() if key in self._watched else None
         before, after = found.track, health.observe(found.track, probed)
         rejected = probed.reason is Reason.CREDENTIALS_REJECTED
         version = found.subject.version
         after = found.track = replace(after, tested=version, refused=version if rejected else "")
-        if _news(before) != _news(after):
+        if told or _news(before) != _news(after):
             self._changed(key)
         if rejected:
             found.resting = found.version

@@ -22,16 +22,18 @@ from towline.controller.perform import JobRefusedError, perform, poisoned, refus
 from towline.controller.queue import Key, Rest
 from towline.controller.snapshots import is_running, runs_of, snapshot_of
 from towline.controller.surroundings import check_integration, depends_on_others
-from towline.core import names, syncstatus, times
+from towline.core import checks, names, syncstatus, times
 from towline.core.actions import Action, CreateJob, CreateSync, Decision, Emit, PatchStatus, Slot, earliest
 from towline.core.attention import asks_now, recheck_seconds
+from towline.core.checks import Ledger
 from towline.core.connectors import problems, reconcile_connector
 from towline.core.integrations import reconcile_integration
 from towline.core.planner import IntegrationSnapshot
+from towline.core.runs import Run
 from towline.core.slots import Request
 from towline.core.syncjobs import reconcile_sync
 from towline.core.validate import Problem, View
-from towline.kube.errors import NotFoundError, RefusedError
+from towline.kube.errors import ConflictError, NotFoundError, RefusedError
 
 START = "start"
 """The lane of what may start a run."""
@@ -80,13 +82,15 @@ async def _integration(context: Context, key: Key, raw: dict[str, Any]) -> datet
     max_age = 0.0 if asks_now(raw) else pause * 0.9
     checked, around = await check_integration(context, raw, integration, max_age)
     runs = runs_of(context, key.namespace, key.name)
+    ledger = _checks(context, key, integration, runs)
     if checked is not None:
         context.prober.consider(key, raw, integration, checked if isinstance(checked, View) else None)
         if settings.watch_secrets:
             context.secret_users.note(key, around.secrets)
     track = context.prober.track(key)
     rotated = _rotated(context, key, checked)
-    decision = reconcile_integration(IntegrationSnapshot(integration, checked, around, runs, track, rotated), now)
+    snapshot = IntegrationSnapshot(integration, checked, around, runs, track, rotated, ledger)
+    decision = reconcile_integration(snapshot, now)
     starting, others = _starting(decision)
     if starting:
         raw = await perform(context, key.kind, raw, starting)
@@ -103,12 +107,23 @@ async def _judged(
         after = await perform(context, key.kind, raw, decision.actions)
     except NotFoundError:
         return None
+    except ConflictError:
+        context.audit.doubt(key)
+        raise
     if named is None:
         return decision.look_again
     settings = context.settings
     pause = recheck_seconds(after, named, settings.secret_recheck_seconds, settings.secret_check_seconds)
     jitter = random.uniform(0.9, 1.1)  # noqa: S311
     return earliest(decision.look_again, named + timedelta(seconds=pause * jitter))
+
+
+def _checks(context: Context, key: Key, integration: Integration, runs: tuple[Run, ...]) -> Ledger:
+    """The Integration's checks that no run has recorded. What one has recorded is forgotten here; the status forgets it
+    next, and whatever happens in between, the run says it again."""
+    uid, told = str(integration.metadata["uid"]), integration.status.checks if integration.status else None
+    known = context.audit.ledger(key, uid, told)
+    return context.audit.keep(key, uid, checks.recorded(known, checks.recorded_until(runs)))
 
 
 async def _misfit(

@@ -17,7 +17,7 @@ from towline.controller.cache import slim
 from towline.controller.context import Context
 from towline.controller.queue import Key
 from towline.controller.surroundings import check_integration
-from towline.core import activity, history, names
+from towline.core import activity, checks, history, names
 from towline.core.facts import Surroundings
 from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.runs import Run, run_of, unfinished
@@ -97,7 +97,10 @@ def _origin(context: Context, sync: SyncJob, integration: Integration, around: S
     meta, now = integration.metadata, context.clock()
     key = Key("Integration", str(meta["namespace"]), str(meta["name"]))
     uid = str(meta["uid"])
-    seen = [activity.change("Integration", meta, integration.spec.wire(), now), *context.audit.checks(key, uid)]
+    told = integration.status.checks if integration.status else None
+    ledger = context.audit.keep(key, uid, checks.offer(context.audit.ledger(key, uid, told)))
+    seen = [activity.change("Integration", meta, integration.spec.wire(), now)]
+    seen += checks.records(ledger, key.name, uid)
     if around.connector is not None and around.connector.metadata.get("uid"):
         seen.append(activity.change("Connector", around.connector.metadata, None, now, uid))
     ref = integration.spec.credentials.secret_ref if integration.spec.credentials else None

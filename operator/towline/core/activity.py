@@ -83,7 +83,12 @@ def actor_of(sync: SyncJob, integration: Mapping[str, Any], around: Surroundings
 
 def origin(sync: SyncJob, actor: str, seen: Iterable[Activity], keep_days: int) -> Origin:
     """What a plan says of why the run was started and of the time before it."""
-    newest = sorted(seen, key=lambda entry: entry.time)[-MAX_SEEN:]
+    known = sorted(seen, key=lambda entry: entry.time)
+    checks = [entry for entry in known if entry.kind == "Check" and entry.trigger == "Probe"][-MAX_SEEN:]
+    # Checks go first: what became of runs and who changed what can be told again from the objects.
+    room = MAX_SEEN - len(checks)
+    others = [entry for entry in known if entry not in checks][-room:] if room else []
+    newest = sorted([*checks, *others], key=lambda entry: entry.time)
     return Origin(trigger=sync.spec.trigger, actor=actor[:256], keep_days=keep_days, seen=newest)
 
 

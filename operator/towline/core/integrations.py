@@ -8,7 +8,7 @@ from typing import Any
 
 from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import IntegrationStatus
-from towline.core import expiry, health, history, recent, times
+from towline.core import checks, expiry, health, history, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import Wanted, find, settle
@@ -56,6 +56,8 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     told = health.status(s.health) if s.health else None
     if told or before.health:
         status["health"] = told or before.model_dump(mode="json", by_alias=True, exclude_none=True)["health"]
+    if found := checks.status(checks.recorded(s.checks, checks.recorded_until(s.runs))):
+        status["checks"] = found
     status["observedGeneration"] = generation
     status["conditions"] = settle(before.conditions, wanted, generation, now)
     actions: list[Action] = [CreateSync(start.body) for start in starts]

@@ -11,6 +11,7 @@ from towline.api.integration import Integration
 from towline.api.syncjob import SyncJob
 from towline.contract import (
     CA_BUNDLE_PATH,
+    CHECKS_UNTIL,
     CREDENTIALS_PATH,
     DATA_PATH,
     DESTINATION_PATH,
@@ -24,7 +25,7 @@ from towline.contract import (
     ExitCode,
     Plan,
 )
-from towline.core import names, restricted
+from towline.core import checks, names, restricted
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL, RunSettings
 from towline.core.validate import View
 
@@ -42,10 +43,12 @@ def build_job(sync: SyncJob, integration: Integration, view: View, plan: Plan, s
     ours = labels(str(integration.metadata["name"]), str(sync.metadata["name"]), plan.connector)
     theirs = dict(job_settings.labels or {}) if job_settings else {}
     ttl = (job_settings.ttl_seconds_after_finished if job_settings else None) or settings.ttl_seconds
+    until = checks.told_until(plan.sync.origin.seen)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
+            **({"annotations": {CHECKS_UNTIL: until}} if until else {}),
             "name": names.job(str(sync.metadata["name"]), plan.sync.attempt),
             "namespace": plan.sync.namespace,
             "labels": {**theirs, **ours},

@@ -12,6 +12,7 @@ from towline.api.integration import Integration, IntegrationStatus
 from towline.contract import FULL_AT, REQUESTED_AT
 from towline.core import names, times
 from towline.core import status as states
+from towline.core.checks import Ledger
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, TRIGGER_LABEL, Surroundings
 from towline.core.health import Track
 from towline.core.runs import Run
@@ -34,6 +35,8 @@ class IntegrationSnapshot:
     """What probes say; None where nothing is probed."""
     rotated: bool = False
     """The Secret with the credentials has just changed."""
+    checks: Ledger = field(default_factory=Ledger)
+    """Probes that no run has recorded yet."""
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from towline.contract import CHECKS_UNTIL
 from towline.core import times
 from towline.core.jobspec import CONTAINER
 
@@ -50,6 +51,8 @@ class JobFacts:
     """Since when it may have pods; set anew when it goes on after a suspension."""
     suspended: bool = False
     """Its spec says so, for example by Kueue; its deadline begins anew when it goes on."""
+    checks_until: str = ""
+    """Up to when its plan tells of checks of the credentials; empty if of none."""
 
     @property
     def held(self) -> bool:
@@ -116,6 +119,7 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts:
         deadline=started + timedelta(seconds=allowed) if started and allowed else None,
         started=started,
         suspended=bool(spec.get("suspend")),
+        checks_until=(meta.get("annotations") or {}).get(CHECKS_UNTIL, ""),
     )
 
 

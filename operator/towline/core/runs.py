@@ -41,6 +41,8 @@ class Run:
     streams: tuple[SyncStreamStatus, ...]
     seconds: int = 0
     """From the first attempt's start to the end, once it has ended."""
+    checks_until: datetime | None = None
+    """Up to when checks of the credentials are recorded, by it."""
 
     @property
     def finished(self) -> bool:
@@ -87,6 +89,7 @@ def run_of(sync: SyncJob) -> Run:
         credentials_version=(status.credentials_version or "") if status else "",
         streams=tuple(status.streams or ()) if status else (),
         seconds=_seconds(status),
+        checks_until=times.moment(status.checks_recorded_until) if status else None,
     )
 
 

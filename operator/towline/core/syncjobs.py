@@ -198,6 +198,7 @@ def _observe(
         failures += 1
     names = _stream_names(s)
     changes = syncstatus.result_changes(s.sync, seen.result, names)
+    changes |= syncstatus.checks_recorded(s.sync, seen.kind is Kind.SUCCESS, s.jobs.get(attempt))
     if seen.exit_code is not None:
         changes["exit_code"] = seen.exit_code
     if failures:
@@ -239,6 +240,7 @@ def _cancel(s: SyncSnapshot, status: SyncJobStatus, now: datetime, settings: Run
     if not isinstance(seen, Outcome):
         return _end(s, False, Reason.CANCELLED, cancel.WHY, now, stop=True)
     changes = syncstatus.result_changes(s.sync, seen.result, _stream_names(s))
+    changes |= syncstatus.checks_recorded(s.sync, seen.kind is Kind.SUCCESS, job)
     if seen.exit_code is not None:
         changes["exit_code"] = seen.exit_code
     counted: list[Action] = [CountAttempt(seen.result)] if seen.result else []

@@ -11,6 +11,7 @@ from towline.api.syncjob import SyncJob, SyncJobStatus, SyncStreamStatus, Totals
 from towline.contract import RunResult, StreamResult
 from towline.core import times
 from towline.core.conditions import Wanted, sentence, settle
+from towline.core.pods import JobFacts
 
 _COUNTS = ("read", "upserted", "deleted", "rejected")
 
@@ -77,6 +78,14 @@ def result_changes(sync: SyncJob, result: RunResult | None, streams: Iterable[st
         return {}
     totals = Totals(**{count: sum(getattr(entry, count) or 0 for entry in ordered) for count in _COUNTS})
     return {"streams": ordered[:50], "totals": totals}
+
+
+def checks_recorded(sync: SyncJob, succeeded: bool, job: JobFacts | None) -> dict[str, Any]:
+    """Up to when the destination has the checks that the plan of this attempt told of. They were written at its
+    beginning, and a run that cannot write its end does not succeed; one of mode Check stores nothing."""
+    if not succeeded or job is None or not job.checks_until or sync.spec.mode == "Check":
+        return {}
+    return {"checks_recorded_until": job.checks_until}
 
 
 def counted(totals: Totals | None) -> str:

@@ -10,8 +10,10 @@ import pytest
 from tests.unit.core.build import NOW
 
 from towline.api.conditions import Reason
+from towline.api.integration import ChecksStatus
 from towline.controller.audit import Audit
 from towline.controller.queue import Key
+from towline.core import checks
 from towline.core.health import Probed
 
 KEY = Key("Integration", "secops", "prod")
@@ -21,18 +23,28 @@ def probed(minutes: int, reason: Reason = Reason.REACHABLE) -> Probed:
     return Probed(NOW + timedelta(minutes=minutes), reason, "" if reason is Reason.REACHABLE else "401")
 
 
-def test_checks_with_one_outcome_are_one_record_with_their_number() -> None:
+def told(audit: Audit) -> list[tuple[str, int]]:
+    return [(one.outcome, one.count) for one in audit.ledger(KEY, "u-1", None).streaks]
+
+
+def test_only_a_change_of_outcome_is_news_for_the_status() -> None:
     audit = Audit()
     outcomes = [Reason.REACHABLE] * 3 + [Reason.CREDENTIALS_REJECTED] + [Reason.REACHABLE] * 2
-    for minute, reason in enumerate(outcomes):
-        audit.checked(KEY, "u-1", "tenable-io", probed(minute, reason))
-    told = audit.checks(KEY, "u-1")
-    assert [(one.outcome, one.calls) for one in told] == [
-        ("Reachable", 3), ("CredentialsRejected", 1), ("Reachable", 2),
-    ]  # fmt: skip
-    assert len({one.id for one in told}) == 3
-    audit.handed_over(KEY)
-    assert audit.checks(KEY, "u-1") == []
+    news = [audit.checked(KEY, "u-1", "tenable-io", probed(minute, reason)) for minute, reason in enumerate(outcomes)]
+    assert news == [True, False, False, True, True, False]
+    assert told(audit) == [("Reachable", 3), ("CredentialsRejected", 1), ("Reachable", 2)]
+
+
+def test_an_operator_that_starts_goes_on_with_what_the_status_says() -> None:
+    before = Audit()
+    for minute, reason in enumerate([Reason.REACHABLE, Reason.REACHABLE, Reason.CREDENTIALS_REJECTED]):
+        before.checked(KEY, "u-1", "tenable-io", probed(minute, reason))
+    status = ChecksStatus.model_validate(checks.status(before.ledger(KEY, "u-1", None)))
+    audit = Audit()
+    audit.ledger(KEY, "u-1", status)
+    assert not audit.checked(KEY, "u-1", "tenable-io", probed(9, Reason.CREDENTIALS_REJECTED))
+    assert told(audit) == [("Reachable", 2), ("CredentialsRejected", 1), ("CredentialsRejected", 1)]
+    assert audit.ledger(KEY, "u-2", None).streaks == (), "another Integration of the same name"
 
 
 def test_each_check_is_a_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
@@ -43,11 +55,3 @@ def test_each_check_is_a_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
     assert (line["integration"], line["connector"], line["outcome"]) == (
         "secops/prod", "tenable-io", "CredentialsRejected",
     )  # fmt: skip
-
-
-def test_an_integration_that_flaps_does_not_fill_the_memory() -> None:
-    audit = Audit()
-    for minute in range(1000):
-        reason = Reason.REACHABLE if minute % 2 else Reason.UNREACHABLE
-        audit.checked(KEY, "u-1", "tenable-io", probed(minute, reason))
-    assert len(audit.checks(KEY, "u-1")) == 4

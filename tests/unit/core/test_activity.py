@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from tests.unit.core.build import NOW, around, integration, sync
 
 from towline.contract import MAX_SEEN, REQUESTED_AT, REQUESTED_BY
-from towline.core import activity, names
+from towline.core import activity, checks, names
+from towline.core.checks import Streak
 from towline.core.facts import SecretFacts
 
 
@@ -96,3 +98,12 @@ def test_a_plan_carries_the_newest_records_only() -> None:
     kept = activity.origin(sync(), "anna", many, 30)
     assert [one.id for one in kept.seen] == [str(n) for n in range(5, MAX_SEEN + 5)]
     assert kept.keep_days == 30
+
+
+def test_checks_go_into_a_plan_before_what_the_objects_tell_anyway() -> None:
+    done = activity.change("Integration", meta(), None, NOW)
+    many = [done.model_copy(update={"id": str(n), "time": f"2026-11-21T08:{n:02}:00Z"}) for n in range(MAX_SEEN + 5)]
+    old = Streak("CredentialsRejected", "401", NOW - timedelta(days=30), NOW - timedelta(days=30))
+    kept = activity.origin(sync(), "anna", [*many, checks.record("acme-prod", "u-1", old)], 30).seen
+    assert [one.kind for one in kept].count("Check") == 1
+    assert len(kept) == MAX_SEEN

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tests.unit.core.build import NOW, around, connector, integration, secret, view
 from tests.unit.core.world import CrashError, World
 
+from towline.api.conditions import Reason
 from towline.core import actions as act
-from towline.core.health import State, Track
+from towline.core.checks import heard
+from towline.core.health import Probed, State, Track
 from towline.core.integrations import reconcile_integration
 from towline.core.planner import IntegrationSnapshot
 from towline.core.times import moment
@@ -475,3 +477,19 @@ def test_a_crash_at_any_action_of_a_request_runs_it_once(crash: int) -> None:
         made.settle()
     assert len(made.created) == 1
     assert len(made.job_names) == 1
+
+
+def test_what_a_run_has_recorded_leaves_the_status_with_the_write_that_tells_its_end() -> None:
+    made = world()
+    made.settle()
+    for minute, reason in enumerate([Reason.REACHABLE, Reason.CREDENTIALS_REJECTED, Reason.REACHABLE]):
+        made.checks = heard(made.checks, Probed(made.now + timedelta(minutes=minute), reason))
+    made.settle()
+    told = made.integration["status"]["checks"]
+    assert [one["outcome"] for one in told["unrecorded"]] == ["Reachable", "CredentialsRejected"]
+    writes = made.writes
+    made.finish(made.created[0], checksRecordedUntil=told["since"])
+    made.step_integration()
+    made.step_integration()
+    assert made.writes == writes + 1
+    assert made.integration["status"]["checks"] == {"outcome": "Reachable", "since": told["since"], "recorded": True}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,14 @@ from tests.unit.core.build import NOW, SETTINGS, connector, integration, secret,
 
 from towline.api.integration import Integration
 from towline.contract import PLAN_ANNOTATION, Egress, Plan
-from towline.core import names
+from towline.controller.cache import slim
+from towline.core import activity, checks, names
+from towline.core.checks import Streak
 from towline.core.facts import RunSettings
 from towline.core.jobspec import build_claim, build_job, image_of
 from towline.core.plan import PlanTooLargeError, build_plan
+from towline.core.pods import job_facts
+from towline.core.times import text
 from towline.core.validate import View
 
 
@@ -184,3 +189,13 @@ def test_the_longest_names_fit() -> None:
     assert len(names.job("s" * names.MAX_SYNC_NAME, 9999)) <= names.MAX_JOB_NAME
     assert names.attempt_of(names.job(sync_name, 12), sync_name) == 12
     assert names.attempt_of("another-1", sync_name) is None
+
+
+def test_the_job_says_up_to_when_its_plan_tells_of_checks() -> None:
+    streak = Streak("Reachable", "", NOW, NOW + timedelta(minutes=3), 4)
+    run, subject = sync(), integration()
+    origin = activity.origin(run, "", [checks.record("acme-prod", "u-1", streak)], 90)
+    plan = build_plan(run, 1, subject, view(subject), SETTINGS, origin)
+    job = build_job(run, subject, view(subject), plan, SETTINGS)
+    assert job_facts(slim("Job", job)).checks_until == text(NOW + timedelta(minutes=3))
+    assert "annotations" not in built()["metadata"]

@@ -1,5 +1,6 @@
 """A SyncJob's life: waiting, attempts, retries, ends, and what is left behind."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -131,6 +132,30 @@ def test_success_records_the_counts() -> None:
     assert status["completionTime"] == "2026-11-21T08:30:00Z"
     assert status["exitCode"] == 0
     assert {"CountRun", "CountAttempt", "Emit"} <= set(kinds(decision))
+
+
+@pytest.mark.parametrize(
+    ("reason", "mode", "told"),
+    [
+        ("Completed", "Incremental", "2026-11-21T08:00:00Z"),
+        ("PartiallyCompleted", "Incremental", "2026-11-21T08:00:00Z"),
+        ("Unreachable", "Incremental", None),
+        ("CredentialsRejected", "Incremental", None),
+        ("Completed", "Check", None),
+    ],
+)
+def test_only_a_run_that_has_stored_its_end_has_recorded_the_checks_of_its_plan(
+    reason: str, mode: str, told: str | None
+) -> None:
+    found = result(reason)
+    pod = PodFacts("p", "p-1", "Failed", exit_code=int(EXIT_CODES[found.reason]), message=found.model_dump_json())
+    job = replace(JOB, checks_until="2026-11-21T08:00:00Z")
+    decision = decide(RUNNING, {"mode": mode}, jobs={1: job}, pods={1: pod})
+    status = next(action for action in decision.actions if isinstance(action, act.PatchStatus)).status
+    assert status.get("checksRecordedUntil") == told
+    gone = decide(RUNNING, {"mode": mode}, jobs={}, pods={1: pod})
+    status = next(action for action in gone.actions if isinstance(action, act.PatchStatus)).status
+    assert "checksRecordedUntil" not in status, "what its plan told is not known"
 
 
 def test_counts_of_several_attempts_add_up() -> None:

@@ -17,6 +17,7 @@ from towline.api.integration import Integration
 from towline.api.syncjob import SyncJob
 from towline.core import actions as act
 from towline.core import history, names
+from towline.core.checks import Ledger
 from towline.core.facts import SecretFacts
 from towline.core.health import Track
 from towline.core.integrations import reconcile_integration
@@ -50,6 +51,7 @@ class World:
     """Crash after so many more actions; None: never."""
     slots: int = 10
     health: Track | None = None
+    checks: Ledger = field(default_factory=Ledger)
 
     def settle(self, rounds: int = 12) -> datetime | None:
         """Reconcile everything until nothing changes; returns when time alone will change something."""
@@ -66,7 +68,7 @@ class World:
         runs = tuple(run_of(SyncJob.model_validate(sync)) for sync in self.syncs.values())
         secrets = {"acme-api": self.secret}
         snapshot = IntegrationSnapshot(
-            subject, checked(subject, secrets=secrets), around(secrets=secrets), runs, self.health
+            subject, checked(subject, secrets=secrets), around(secrets=secrets), runs, self.health, checks=self.checks
         )
         decision = reconcile_integration(snapshot, self.now)
         self._perform(decision.actions, self.integration)
