@@ -64,6 +64,7 @@ _BUILT_IN = {
 }
 _LOCAL = ("0.0.0.0/8", "127.0.0.0/8", "::/128", "::1/128", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12",
           "192.168.0.0/16", "198.18.0.0/15", "fc00::/7", "fec0::/10")  # fmt: skip
+_INSIDE = [network for network, what in _BUILT_IN.items() if what == _PRIVATE]
 _MAPPED, _NAT64 = IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96")
 
 
@@ -151,6 +152,14 @@ def gate(egress: Egress | None) -> Gate:
         with suppress(ValueError):  # a name, in some development set-ups
             entries.append(Entry(ip_network(server), None, "the address of the Kubernetes API", ours=True))
     return Gate(entries, strict=True)
+
+
+def destinations_gate(egress: Egress | None) -> Gate:
+    """The gate of a run's destination. Databases stand inside the cluster as often as not, so private networks are
+    open, and `deny`, which closes the cluster's own networks to syncs, does not count. Raises EntryError."""
+    if egress is None:
+        return gate(None)
+    return gate(Egress(allow=[*_INSIDE, *egress.allow]))
 
 
 def read(text: str, what: str = "") -> Entry:

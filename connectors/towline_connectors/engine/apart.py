@@ -25,6 +25,7 @@ from towline_connectors.engine.errors import SchemaMismatch, Unreachable
 from towline_connectors.engine.sharing import Begin, Held, Mapped
 from towline_connectors.engine.stream_map import StreamMap
 from towline_connectors.sinks.base import (
+    AddressClosed,
     Batch,
     DeleteGuard,
     Session,
@@ -179,6 +180,8 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
         return DeleteGuard(text, percent=rest[0], limit=rest[1])
     if kind == "superseded":
         return Superseded(text)
+    if kind == "address":
+        return AddressClosed(text)
     if kind == "answer":
         return Unreachable(text) if rest[0] == Unreachable.__name__ else SchemaMismatch(text)
     if kind == "sink":

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from towline.api.conditions import Reason
 from towline.contract import Plan, RunResult, StreamResult
 from towline_connectors.engine.errors import (
+    AddressNotAllowed,
     ConfigInvalid,
     DestinationFull,
     DestinationUnavailable,
@@ -93,6 +94,8 @@ def _summary(plan: Plan, ended: Ended) -> str:
 def of_sink(error: base.SinkError) -> EngineError:
     if isinstance(error, base.Superseded):
         return Superseded(str(error))
+    if isinstance(error, base.AddressClosed):
+        return AddressNotAllowed(str(error))
     if error.full:
         return DestinationFull(str(error))
     return DestinationUnavailable(str(error)) if error.transient else ConfigInvalid(str(error))

@@ -22,7 +22,10 @@ from towline.contract import EXIT_CODES, ExitCode, Plan, RunResult
 from towline_connectors.engine.redact import JsonLines, Redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from towline_connectors.engine.report import Reporter
+    from towline_connectors.sinks.reach import Judge
 
 log = logging.getLogger("towline.run")
 
@@ -138,6 +141,26 @@ def read_destination(paths: Paths, plan: Plan) -> str:
     return url
 
 
+def judge_of(plan: Plan) -> Judge:
+    """Who decides to which addresses the destination's connections may go. Raises Unfit."""
+    from towline_connectors.engine.addresses import EntryError, destinations_gate
+    from towline_connectors.engine.errors import AddressNotAllowed
+    from towline_connectors.sinks.base import AddressClosed
+
+    try:
+        gate = destinations_gate(plan.egress)
+    except EntryError as error:
+        raise Unfit(Reason.INVALID_MANIFEST, f"The plan's egress: {error}.") from None
+
+    def judge(host: str, addresses: Sequence[str], port: int) -> None:
+        try:
+            gate.check(host, addresses, port)
+        except AddressNotAllowed as error:
+            raise AddressClosed(f"The destination's host {error.message}") from None
+
+    return judge
+
+
 def _url_secrets(target: str) -> list[str]:
     if "://" not in target:
         return []
@@ -172,7 +195,7 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
 
     bundle, proxy = paths.at(contract.CA_BUNDLE_PATH), paths.at(contract.PROXY_PATH)
     try:
-        sink = None if plan.mode == "Check" else open_sink(target)
+        sink = None if plan.mode == "Check" else open_sink(target, judge_of(plan))
     except SinkError as error:
         raise Unfit(Reason.CONFIG_INVALID, str(error)) from None
 

@@ -16,6 +16,7 @@ from towline_connectors.engine.sharing import Held, Helper, before
 from towline_connectors.engine.stream_map import StreamMap
 from towline_connectors.engine.wire import fields, put, take
 from towline_connectors.sinks.base import (
+    AddressClosed,
     Batch,
     DeleteGuard,
     Replacement,
@@ -106,6 +107,8 @@ def _described(error: BaseException) -> tuple[Any, ...]:
         return "guard", str(error), error.percent, error.limit
     if isinstance(error, Superseded):
         return "superseded", str(error)
+    if isinstance(error, AddressClosed):
+        return "address", str(error)
     if isinstance(error, SinkError):
         return "sink", str(error), error.transient, error.full
     if isinstance(error, EngineError):

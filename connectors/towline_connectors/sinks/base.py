@@ -21,6 +21,13 @@ class SinkError(Exception):
         self.full = full
 
 
+class AddressClosed(SinkError):  # noqa: N818
+    """The destination is at an address that runs may not connect to; nothing was sent there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=False)
+
+
 class Superseded(SinkError):  # noqa: N818
     """A newer attempt owns this integration; this one must stop without writing."""
 

@@ -18,9 +18,10 @@ from psycopg.types.string import TextLoader
 
 from towline.contract import SyncIdentity
 from towline_connectors.entities.model import Entity
-from towline_connectors.sinks import postgresql_errors, schema, views
+from towline_connectors.sinks import postgresql_errors, reach, schema, views
 from towline_connectors.sinks.base import Session, SinkError
 from towline_connectors.sinks.changes import Row, Seen, Stored, columns_of, uids
+from towline_connectors.sinks.reach import Judge
 from towline_connectors.sinks.records import utc_now
 from towline_connectors.sinks.schema import Dialect, literal, quote
 from towline_connectors.sinks.session import SqlSession
@@ -52,12 +53,13 @@ COPY_TYPES: Final = {
 class PostgresqlSink:
     """`url` is a postgresql:// URL with libpq's parameters."""
 
-    def __init__(self, url: str, *, clock: Callable[[], str] = utc_now) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], str] = utc_now, judge: Judge | None = None) -> None:
         self._url = url
+        self._judge = judge
         self._clock = clock
 
     def open(self, integration: str, connector: str, sync: SyncIdentity, pod_uid: str) -> Session:
-        store = PostgresqlStore(self._url)
+        store = PostgresqlStore(self._url, self._judge)
         try:
             return SqlSession.open(store, integration, connector, sync, pod_uid, self._clock())
         except BaseException:
@@ -70,9 +72,10 @@ class PostgresqlStore:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, judge: Judge | None = None) -> None:
         self._url = url
-        self._db = connect(url)
+        self._judge = judge
+        self._db = connect(url, judge=judge)
 
     def prepare(self, now: str) -> None:
         wanted = [schema.create_table(table, "postgresql") for table in schema.tables()]
@@ -239,7 +242,7 @@ class PostgresqlStore:
 
     def reconnect(self) -> None:
         self.close()
-        self._db = connect(self._url)
+        self._db = connect(self._url, judge=self._judge)
 
     def close(self) -> None:
         with suppress(psycopg.Error):
@@ -274,7 +277,7 @@ def _json(value: Any) -> bytes | None:
     return value if value is None or value.__class__ is bytes else orjson.dumps(value)
 
 
-def connect(url: str, *, read_only: bool = False) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(url: str, *, read_only: bool = False, judge: Judge | None = None) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection. SinkError, without the password, when there is none."""
     try:
         given = conninfo_to_dict(url)
@@ -293,6 +296,11 @@ def connect(url: str, *, read_only: bool = False) -> psycopg.Connection[tuple[An
         "tcp_user_timeout": 60000,
     }
     options = {name: value for name, value in defaults.items() if name not in given}
+    if judge is not None:
+        try:
+            options |= reach.postgresql(given, judge)
+        except OSError:
+            raise postgresql_errors.unresolved(url) from None
     try:
         # No prepared statements: a pooler in transaction mode would lose them.
         connection = psycopg.connect(url, autocommit=True, prepare_threshold=None, **options)

@@ -72,6 +72,11 @@ def describe(error: psycopg.Error, url: str) -> SinkError:
     return SinkError(f"{where} refused a statement (SQLSTATE {state}). Look at its log.")
 
 
+def unresolved(url: str) -> SinkError:
+    """An error of looking up the host."""
+    return SinkError(f"{address(url)} has a host name that cannot be resolved. Correct the host.")
+
+
 def describe_refusal(error: psycopg.Error, url: str) -> SinkError:
     """An error of connecting."""
     where, text = address(url), str(error).lower()

@@ -15,7 +15,7 @@ from tests.unit.engine.vendor import Vendor
 
 from towline import contract
 from towline.api.conditions import Reason
-from towline.contract import Plan, RunResult, StreamResult
+from towline.contract import Destination, Egress, Plan, RunResult, StreamResult
 from towline_connectors.engine.pod import to_message
 
 
@@ -87,6 +87,26 @@ def test_rejected_credentials_exit_77_and_show_no_secret(vendor: Vendor, tmp_pat
     assert process.returncode == 77
     assert "tok-secret" not in log
     assert "says the vendor" not in log + result(tmp_path).message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@127.0.0.1:1/d", "postgresql://u:p@169.254.169.254/d", "s3://k:s@b?endpoint=http://[::1]:1"],
+)
+def test_a_destination_at_a_closed_address_ends_the_run_for_good(vendor: Vendor, tmp_path: Path, url: str) -> None:
+    egress = Egress(allow=[f"127.0.0.1/32:{vendor.url.rpartition(':')[2]}"])
+    destination = Destination(kind="Secret")
+    lay_out(tmp_path, plan(spec(vendor.url, [users()]), egress=egress, destination=destination), SECRETS)
+    file = tmp_path / contract.DESTINATION_PATH.lstrip("/") / "url"
+    file.parent.mkdir(parents=True)
+    file.write_text(url)
+    process = begin(tmp_path)
+    process.communicate(timeout=60)
+    assert process.returncode == 78
+    left = result(tmp_path)
+    assert left.reason is Reason.ADDRESS_NOT_ALLOWED
+    assert left.message.startswith("The destination's host ")
+    assert "egress.allow" in left.message
 
 
 def test_sigterm_stops_between_batches_and_is_no_failure_of_the_integration(vendor: Vendor, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,9 @@ from typing import IO, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.etree import ElementTree
 
+from towline_connectors.sinks import reach
 from towline_connectors.sinks.base import SinkError
+from towline_connectors.sinks.reach import Judge
 
 TRIES: Final = 6  # the pauses between them grow to 8 s
 SECONDS: Final = 60  # without a byte
@@ -77,8 +80,9 @@ def _malformed(why: str) -> SinkError:
 class S3:
     """See objects.Objects."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, judge: Judge | None = None) -> None:
         self._bucket = bucket
+        self._judge = judge
         self._url = urlsplit(bucket.endpoint)
         self._connection: http.client.HTTPConnection | None = None
 
@@ -177,13 +181,16 @@ class S3:
             return 200, b""
 
     def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            host, port = self._url.hostname or "", self._url.port
-            if self._url.scheme == "https":
-                context = ssl.create_default_context()
-                self._connection = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
-            else:
-                self._connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+        if self._connection is None or self._connection.sock is None:
+            host, tls = self._url.hostname or "", self._url.scheme == "https"
+            port = self._url.port or (443 if tls else 80)
+            opened = reach.connect(host, port, SECONDS, self._judge)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+            self._connection.auto_open = 0  # it would look the name up again
+            self._connection.sock = (
+                ssl.create_default_context().wrap_socket(opened, server_hostname=host) if tls else opened
+            )
         return self._connection
 
     def _signed(self, method: str, address: str, asked: str, digest: str, headers: dict[str, str]) -> dict[str, str]:
