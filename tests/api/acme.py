@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.api.operator_process import NOWHERE, Cluster, OperatorProcess
 
+SELDOM = "schedule: {interval: 1000d}"
+"""Comes due during no test; within six hours, some test would see a tick once in a while."""
 SECRET_VALUE = "hunter2-very-secret-value"
 
 CONNECTOR = """
@@ -41,7 +43,7 @@ def secret(name: str = "acme-api", key: str = "token", hosts: str = "") -> str:
     return f"{head}\nstringData: {{{key}: {SECRET_VALUE}}}\n"
 
 
-def integration(connector: str, name: str = "acme", more: str = "schedule: {interval: 6h}") -> str:
+def integration(connector: str, name: str = "acme", more: str = SELDOM) -> str:
     if "job:" not in more:
         more += f"\n  job: {NOWHERE}"
     return f"""
@@ -55,7 +57,7 @@ spec:
 """
 
 
-def ready(cluster: Cluster, connector: str, more: str = "schedule: {interval: 6h}") -> dict[str, Any]:
+def ready(cluster: Cluster, connector: str, more: str = SELDOM) -> dict[str, Any]:
     """An Integration whose first SyncJob has started."""
     cluster.apply(secret())
     cluster.apply(integration(connector, more=more))

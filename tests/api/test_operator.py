@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes.client.rest import ApiException
-from tests.api.acme import CONNECTOR, SECRET_VALUE, integration, metric, ready, secret
+from tests.api.acme import CONNECTOR, SECRET_VALUE, SELDOM, integration, metric, ready, secret
 from tests.api.client import Api
 from tests.api.operator_process import Cluster, OperatorProcess, until
 
@@ -109,7 +109,7 @@ def test_bad_input_ends_as_a_condition_an_event_and_a_metric(
 ) -> None:
     if what != "secret" or value:
         cluster.apply(secret(key=value if what == "secret" else "token"))
-    more = value if what == "more" else "schedule: {interval: 6h}"
+    more = value if what == "more" else SELDOM
     cluster.apply(integration(value if what == "connector" else acme, more=more))
     condition = cluster.wait_reason("integrations", "acme", reason)
     assert condition["status"] == "False"

@@ -7,6 +7,7 @@ import time
 
 from kubernetes import client
 from kubernetes.client.rest import ApiException
+from tests.api.acme import SELDOM
 from tests.api.operator_process import until
 from tests.chaos.kubelet import Kubelet, Process
 from tests.chaos.outcome import Outcome
@@ -34,7 +35,7 @@ def node_loss(stage: Stage, random_: random.Random, size: int) -> Outcome:
         lost = {fault: stage.kubelet(f"{fault}-") for fault in NODE_FAULTS}
         others = stage.kubelet()
         others.cordoned = True
-        stage.accounts(vendor, names, "schedule: {interval: 12h}")
+        stage.accounts(vendor, names, SELDOM)
         shaky = {fault: stage.kubelet(f"{fault}-") for fault in POD_FAULTS}
         stage.operator().start()
         until("all syncs are in the middle", lambda: len(vendor.waiting) == len(names), 180)

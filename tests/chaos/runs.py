@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.api.acme import SELDOM
 from tests.api.operator_process import until
 from tests.chaos.kubelet import put
 from tests.chaos.outcome import Outcome
@@ -174,7 +175,7 @@ def rotations(stage: Stage, random_: random.Random, size: int) -> Outcome:
     vendor = Vendor(pages=8, held_at=5)
     with serving(vendor):
         stage.kubelet().refreshes = random_.random() < 0.5
-        stage.accounts(vendor, names, "schedule: {interval: 12h}")
+        stage.accounts(vendor, names, SELDOM)
         stage.operator("--secret-check=4", "--secret-recheck=2").start()
         until("all syncs are in the middle", lambda: len(vendor.waiting) == len(names), 120)
         random_.shuffle(names)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from kubernetes.client.rest import ApiException
+from tests.api.acme import SELDOM
 from tests.api.operator_process import until
 from tests.chaos.outcome import Outcome
 from tests.chaos.stage import Stage
@@ -34,7 +35,7 @@ def truths(stage: Stage, random_: random.Random, size: int) -> Outcome:
     with serving(vendor):
         operator = stage.operator("--probe-every=60")
         operator.start()
-        stage.accounts(vendor, names, "schedule: {interval: 12h}")
+        stage.accounts(vendor, names, SELDOM)
         until("all have synced", lambda: all(_ready(stage, one)["reason"] == "Synced" for one in names), 180)
         _foreign(found, stage, names, random_)
         _shapes(found, stage, random_, min(10_000, 12 * size * size))

@@ -18,6 +18,9 @@ from hack.demo.target import RELEASE, SYSTEM_NAMESPACE, Target
 T = TypeVar("T")
 INSTALLED_WITH = ("extraArgs={--start-timeout=40}",)
 """Values for the chart: a pod that cannot start is given up soon, or the tests of that would take minutes."""
+SELDOM: dict[str, Any] = {"interval": "1000d"}
+"""A schedule that comes due during no test. Where in its interval an Integration syncs is its own matter: of an hour, a
+test that takes a minute would see one tick in sixty, and a sync that it does not expect."""
 VENDOR_SECRET = "s3cr3t-of-the-tests-9f1d"
 """What must never be seen outside a Secret; simulators refuse it, since theirs is `simulator`."""
 
@@ -39,7 +42,7 @@ class Towline:
         host: str,
         **spec: Any,
     ) -> None:
-        """Apply an Integration and its Secret of the same name; it syncs at once, and every hour unless told else."""
+        """Apply an Integration and its Secret of the same name; it syncs at once, and then no more."""
         consent = {"towline.dev/allowed-hosts": host}
         self.target.apply(
             secret(namespace, name, credentials, **consent),
@@ -51,7 +54,7 @@ class Towline:
                     "connectorRef": {"name": connector},
                     "config": config,
                     "credentials": {"secretRef": {"name": name}},
-                    "schedule": {"interval": "1h"},
+                    "schedule": SELDOM,
                     **spec,
                 },
             },

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hack.demo.target import RELEASE, SYSTEM_NAMESPACE
-from tests.node.installation import VENDOR_SECRET, Towline, until
+from tests.node.installation import SELDOM, VENDOR_SECRET, Towline, until
 
 pytestmark = pytest.mark.node
 
@@ -174,7 +174,7 @@ def test_an_image_that_cannot_be_pulled_is_named(towline: Towline, namespace: st
             "spec": {
                 "connectorRef": {"name": "image-of-nowhere"},
                 "credentials": {"source": "None"},
-                "schedule": {"interval": "1h"},
+                "schedule": SELDOM,
                 **ONCE,
             },
         }
