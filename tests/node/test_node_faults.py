@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ eaten = []
 while lives(victim):
     eaten.append(b"x" * (1 << 20))
 """
-VICTIMS = ("run", "writer")
+STARVED = {"starved": "run", "half-starved": "writer"}
+"""The Integrations whose syncs run out of memory, and which of a run's two processes the kernel ends."""
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +58,29 @@ def reference(towline: Towline, namespace: str, servicenow: str) -> dict[str, An
     return rows(towline.reader(namespace), "undisturbed")
 
 
-def in_the_middle(towline: Towline, namespace: str, name: str) -> dict[str, Any]:
-    """The pod of a sync, applied as a lingering one, that has committed some of its rows."""
+@dataclass(frozen=True)
+class Starved:
+    """What was seen of a sync that ran out of memory: the end of its container, and the SyncJob after it."""
+
+    ended: dict[str, Any]
+    run: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def struck(towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]) -> dict[str, Starved]:
+    """Syncs, each struck once in the middle and then left alone; what was seen of those that ran out of memory."""
+    evict(towline, namespace, in_the_middle(towline, namespace, "evicted", servicenow))
+    seen = {}
+    for name, victim in STARVED.items():
+        pod = in_the_middle(towline, namespace, name, servicenow, job=memory("160Mi"))
+        seen[name] = starve(towline, namespace, pod, victim)
+    drain(towline, namespace, in_the_middle(towline, namespace, "drained", servicenow))
+    return seen
+
+
+def in_the_middle(towline: Towline, namespace: str, name: str, host: str, **spec: Any) -> dict[str, Any]:
+    """The pod of a sync that has committed some of its rows."""
+    towline.servicenow(namespace, name, host, lingering=True, **spec)
     reader = towline.reader(namespace)
 
     def at_work() -> dict[str, Any] | None:
@@ -68,41 +91,23 @@ def in_the_middle(towline: Towline, namespace: str, name: str) -> dict[str, Any]
     return until(at_work, 120, lambda: towline.describe(namespace, name))
 
 
-def expect_one_result(towline: Towline, namespace: str, name: str, reference: dict[str, Any]) -> None:
-    """Another attempt that does not count as a failure, and the rows of an undisturbed sync."""
-    assert towline.result(namespace, name, 240)["reason"] == "Completed"
-    (run,) = towline.runs(namespace, name)
-    assert run["status"]["attempts"] == 2
-    assert run["status"].get("failures", 0) == 0
-    assert rows(towline.reader(namespace), name) == reference
-
-
-def test_an_evicted_pod_is_followed_by_another_attempt(
-    towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
-) -> None:
-    towline.servicenow(namespace, "evicted", servicenow, lingering=True)
-    name = in_the_middle(towline, namespace, "evicted")["metadata"]["name"]
+def evict(towline: Towline, namespace: str, pod: dict[str, Any]) -> None:
+    name = pod["metadata"]["name"]
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
     towline.target.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
-    expect_one_result(towline, namespace, "evicted", reference)
 
 
-def test_a_drained_node_gives_its_syncs_back(
-    towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
-) -> None:
-    towline.servicenow(namespace, "drained", servicenow, lingering=True)
-    pod = in_the_middle(towline, namespace, "drained")
-    node = pod["spec"]["nodeName"]
+def drain(towline: Towline, namespace: str, pod: dict[str, Any]) -> None:
+    """Drain the pod's node until another attempt waits for one."""
+    node, integration = pod["spec"]["nodeName"], pod["metadata"]["labels"]["towline.dev/integration"]
     try:
         # Only this sync's pod: the cluster has one node, and everything else of the tests runs on it as well.
-        own = "--pod-selector=towline.dev/integration=drained"
+        own = f"--pod-selector=towline.dev/integration={integration}"
         towline.target.kubectl("drain", node, own, "--ignore-daemonsets", "--delete-emptydir-data", timeout=120)
-        until(lambda: len(towline.runs(namespace, "drained")) == 1, 5)
-        until(lambda: towline.runs(namespace, "drained")[0]["status"].get("attempts") == 2, 60)
+        until(lambda: towline.runs(namespace, integration)[0]["status"].get("attempts") == 2, 60)
     finally:
         towline.target.kubectl("uncordon", node)
-    expect_one_result(towline, namespace, "drained", reference)
 
 
 def memory(limit: str) -> dict[str, Any]:
@@ -111,72 +116,73 @@ def memory(limit: str) -> dict[str, Any]:
     return {"resources": {"requests": each, "limits": each}}
 
 
-def eat(towline: Towline, namespace: str, pod: str, victim: str) -> dict[str, Any]:
-    """How the connector's container ended after its memory was taken until the kernel ended `victim`."""
-    command = ["exec", pod, "--", "python3", "-c", EAT_MEMORY, victim]
+def starve(towline: Towline, namespace: str, pod: dict[str, Any], victim: str) -> Starved:
+    """Take the memory of a sync's container until the kernel ends `victim`; then raise the limit."""
+    integration = pod["metadata"]["labels"]["towline.dev/integration"]
+    command = ["exec", pod["metadata"]["name"], "--", "python3", "-c", EAT_MEMORY, victim]
     said = towline.target.kubectl("-n", namespace, *command, check=False)  # it may be ended together with its victim
 
-    def ended() -> dict[str, Any] | None:
-        (container,) = towline.get(namespace, "pod", pod)["status"]["containerStatuses"]
+    def over() -> dict[str, Any] | None:
+        (container,) = towline.get(namespace, "pod", pod["metadata"]["name"])["status"]["containerStatuses"]
         terminated: dict[str, Any] | None = container["state"].get("terminated")
         return terminated
 
-    return until(ended, 60, lambda: said)
+    def retrying() -> dict[str, Any] | None:
+        (run,) = towline.runs(namespace, integration)
+        return run if condition(run, "Succeeded").get("reason") == "Retrying" else None
+
+    ended = until(over, 60, lambda: said)
+    run = until(retrying, 60, lambda: towline.describe(namespace, integration))
+    patch = json.dumps({"spec": {"job": memory("512Mi")}})
+    towline.target.kubectl("-n", namespace, "patch", "integration", integration, "--type=merge", "-p", patch)
+    return Starved(ended, run)
 
 
-def test_syncs_that_run_out_of_memory_go_on_once_their_limit_is_raised(
-    towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
+@pytest.mark.parametrize("name", ["evicted", "drained"])
+def test_a_sync_whose_pod_was_sent_away_goes_on_in_another_attempt_that_does_not_count(
+    towline: Towline, namespace: str, struck: dict[str, Starved], reference: dict[str, Any], name: str
 ) -> None:
-    names = {f"starved-{victim}": victim for victim in VICTIMS}
-    for name in names:
-        towline.servicenow(namespace, name, servicenow, lingering=True, job=memory("160Mi"))
-    for name, victim in names.items():
-        pod = in_the_middle(towline, namespace, name)["metadata"]["name"]
-        ended = eat(towline, namespace, pod, victim)
-        assert ended["reason"] == "OOMKilled", ended
-
-        def retrying(name: str = name) -> dict[str, Any] | None:
-            (run,) = towline.runs(namespace, name)
-            return run["status"] if condition(run, "Succeeded").get("reason") == "Retrying" else None
-
-        status = until(retrying, 50, lambda name=name: towline.describe(namespace, name))
-        told = condition({"status": status}, "Reconciling")
-        assert told["reason"] == "OutOfMemory"
-        assert "its limit of 160Mi: raise spec.job.resources.limits.memory. Tries again at" in told["message"]
-        assert told["message"].endswith("(failure 1 of 4)")
-        assert moment(status["nextAttemptTime"]) - moment(ended["finishedAt"]) >= timedelta(seconds=60)
-        patch = json.dumps({"spec": {"job": memory("512Mi")}})
-        towline.target.kubectl("-n", namespace, "patch", "integration", name, "--type=merge", "-p", patch)
-
-    for name in names:
-        assert towline.result(namespace, name, 240)["reason"] == "Completed"
-        (run,) = towline.runs(namespace, name)
-        assert (run["status"]["attempts"], run["status"]["failures"]) == (2, 1)
-        assert not condition(run, "Reconciling")
-        assert rows(towline.reader(namespace), name) == reference
-        towline.condition(namespace, name, "Ready", "Synced")
-        warning = until(lambda name=name: events(towline, namespace, name), 20)
-        assert [each["reason"] for each in warning] == ["SyncRetrying"]
-        assert warning[0]["message"].startswith("OutOfMemory: ")
+    expect_one_result(towline, namespace, name, reference)
 
 
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+@pytest.mark.parametrize("name", STARVED)
+def test_a_sync_that_runs_out_of_memory_goes_on_once_its_limit_is_raised(
+    towline: Towline, namespace: str, struck: dict[str, Starved], reference: dict[str, Any], name: str
+) -> None:
+    ended, before = struck[name].ended, struck[name].run
+    assert ended["reason"] == "OOMKilled", ended
+    told = condition(before, "Reconciling")
+    assert told["reason"] == "OutOfMemory"
+    assert "its limit of 160Mi: raise spec.job.resources.limits.memory. Tries again at" in told["message"]
+    assert told["message"].endswith("(failure 1 of 4)")
+    again = datetime.fromisoformat(before["status"]["nextAttemptTime"])
+    assert again >= datetime.fromisoformat(ended["finishedAt"]) + timedelta(seconds=60)
+
+    expect_one_result(towline, namespace, name, reference, failures=1)
+    (run,) = towline.runs(namespace, name)
+    assert not condition(run, "Reconciling")
+    towline.condition(namespace, name, "Ready", "Synced")
+    warnings = towline.target.objects("-n", namespace, "events", "--field-selector=type=Warning")
+    own = [each for each in warnings if each["involvedObject"]["name"] in {name, run["metadata"]["name"]}]
+    assert [each["reason"] for each in own] == ["SyncRetrying"]
+    assert own[0]["message"].startswith("OutOfMemory: ")
 
 
-def events(towline: Towline, namespace: str, integration: str) -> list[dict[str, Any]]:
-    """The warnings of an Integration and its SyncJobs."""
-    names = {integration, *(run["metadata"]["name"] for run in towline.runs(namespace, integration))}
-    found = towline.target.objects("-n", namespace, "events", "--field-selector=type=Warning")
-    return [each for each in found if each["involvedObject"]["name"] in names]
+def expect_one_result(
+    towline: Towline, namespace: str, name: str, reference: dict[str, Any], failures: int = 0
+) -> None:
+    """One more attempt, and the rows of an undisturbed sync."""
+    assert towline.result(namespace, name, 240)["reason"] == "Completed"
+    (run,) = towline.runs(namespace, name)
+    assert (run["status"]["attempts"], run["status"].get("failures", 0)) == (2, failures)
+    assert rows(towline.reader(namespace), name) == reference
 
 
 @pytest.mark.skipif(not SLOW, reason="it takes three minutes: TOWLINE_SLOW_TESTS=1, or make chaos")
 def test_a_silent_node_loses_its_syncs_and_comes_back(
     node_cluster: Running, towline: Towline, namespace: str, servicenow: str, reference: dict[str, Any]
 ) -> None:
-    towline.servicenow(namespace, "silent", servicenow, lingering=True)
-    pod = in_the_middle(towline, namespace, "silent")
+    pod = in_the_middle(towline, namespace, "silent", servicenow)
     kubelet = kubelet_of(pod["spec"]["nodeName"])
     if kubelet is None:
         pytest.skip("the node's kubelet is not on this machine")
