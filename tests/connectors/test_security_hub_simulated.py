@@ -72,6 +72,14 @@ def test_the_second_run_asks_for_what_was_updated_since(tmp_path: Path) -> None:
     assert row["resolved_time"] is not None
 
 
+@pytest.mark.parametrize("mode", ["Check", "Incremental"])
+def test_a_region_without_security_hub_is_told_as_such_and_not_as_empty(tmp_path: Path, mode: str) -> None:
+    with security_hub(tmp_path, disabled=True) as (integration, _):
+        result = integration.sync(mode)
+    assert result.reason is Reason.CONFIG_INVALID
+    assert "switch on Security Hub in this region" in result.message
+
+
 def test_a_finding_that_is_gone_is_found_by_a_full_run(tmp_path: Path) -> None:
     with security_hub(tmp_path) as (integration, hub):
         integration.streams = ["findings"]

@@ -141,8 +141,10 @@ def application(options: Options) -> web.Application:
             return refused
         if kind in forbidden:
             return _error(403, "AccessDeniedException", "User is not authorized to perform this action")
-        if options.disabled or (kind == "members" and not options.administrator):
-            return _error(401, "InvalidAccessException", "Account is not subscribed to AWS Security Hub")
+        if options.disabled:
+            return _error(401, "InvalidAccessException", "Account 123 is not subscribed to AWS Security Hub")
+        if kind == "members" and not options.administrator:
+            return _error(401, "InvalidAccessException", "Account 123 is no administrator of others")
         return dict(await request.json()) if body else dict(request.query)
 
     async def describe(request: web.Request) -> web.Response:
