@@ -14,7 +14,7 @@ from tests.connectors.test_recorded_traffic import ROOT, replayed
 
 from towline.api.conditions import Reason
 from towline_connectors.catalogue.edr.microsoft_defender_endpoint.simulator import SMALL, Defender, Options, application
-from towline_connectors.catalogue.simulating import EPOCH, handle
+from towline_connectors.catalogue.simulating import EPOCH, handle, recently
 from towline_connectors.kit.replay import Recording
 
 KEYS = {"client_id": "simulator", "client_secret": "simulator"}
@@ -84,6 +84,55 @@ def test_the_assessment_names_the_software_and_leaves_out_what_has_no_weakness(t
     assert row["package_version"].startswith("1.0.")
     assert row["first_observed_time"] == "2025-11-03T10:13:34.847Z"
     assert json.loads(row["ext"])["recommendation"] == "va-_-microsoft-_-edge"
+
+
+def test_changes_are_read_between_the_assessments(tmp_path: Path) -> None:
+    now = recently()
+    with defender(tmp_path) as (integration, state):
+        integration.config["vulnerabilities"] = "Changes"
+        integration.streams = ["vulnerability-changes"]
+        state.tenant.seen = now
+        first = integration.sync()
+        assert live_findings(integration) == assessed(state)
+        for number in range(2):
+            for machine in range(12):
+                state.tenant.mend(machine, number, now)
+        state.tenant.found(2, 1, now + 1)
+        state.asked.clear()
+        second = integration.sync()
+        assert live_findings(integration) == assessed(state)
+    assert (first.reason, second.reason) == (Reason.COMPLETED, Reason.COMPLETED), second.message
+    assert (stream(first, "vulnerability-changes").full, stream(first, "vulnerability-changes").read) == (True, 48)
+    changed = stream(second, "vulnerability-changes")
+    assert (changed.full, changed.read, changed.deleted, changed.rejected) == (False, 24, 23, 0)
+    assert all("/SoftwareVulnerabilityChangesByMachine?" in asked for asked in state.asked)
+    assert len(state.asked) == 2, "a page of 20 rows and its next"
+    assert "sinceTime=" in state.asked[0]
+    assert integration.count("vulnerabilities", "deleted_time IS NOT NULL") == 0, "a CVE stays known"
+
+
+def test_changes_of_too_long_ago_are_made_up_for_by_the_assessment(tmp_path: Path) -> None:
+    with defender(tmp_path) as (integration, state):
+        integration.config["vulnerabilities"] = "Changes"
+        integration.streams = ["vulnerability-changes"]
+        integration.sync()  # the newest row is months old
+        state.tenant.fixed.add((2, 1))
+        second = integration.sync()
+        assert live_findings(integration) == assessed(state)
+    assert second.reason is Reason.COMPLETED, second.message
+    changed = stream(second, "vulnerability-changes")
+    assert (changed.full, changed.read) == (True, 47)
+
+
+def live_findings(integration: Integration) -> set[str]:
+    return {
+        row["source_key"]
+        for row in integration.rows("SELECT source_key FROM asset_vulnerabilities WHERE deleted_time IS NULL")
+    }
+
+
+def assessed(state: Defender) -> set[str]:
+    return {row["id"] for row in state.tenant.assessments() if row["cveId"]}
 
 
 def test_the_list_of_the_tenant_names_the_product_of_each_finding(tmp_path: Path) -> None:

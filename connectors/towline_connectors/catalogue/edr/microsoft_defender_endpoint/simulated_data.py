@@ -23,7 +23,7 @@ def _ticks(timestamp: float) -> str:
 
 
 class Tenant:
-    """Tests change `machines`, `fixed` and `touched` here."""
+    """Tests change `machines`, `fixed`, `resolved` and `seen` here, and call `mend` and `found`."""
 
     def __init__(self, seed: int, machines: int, findings: int, alerts: int) -> None:
         self.seed = seed
@@ -32,6 +32,8 @@ class Tenant:
         self.alerts = alerts
         self.fixed: set[tuple[int, int]] = set()  # (machine, number of its finding)
         self.resolved: dict[int, float] = {}  # alert -> when
+        self.seen: float = EPOCH - DAY * 1.4047  # when the assessment last saw each finding
+        self._changed: list[tuple[float, Row]] = []  # when, and a row of the assessment with its status
 
     def machine_id(self, number: int) -> str:
         return digest(self.seed, "machine", number)[:20].hex()
@@ -145,6 +147,25 @@ class Tenant:
                     rows.append(self._assessment(machine, vendor, name, self.cve(machine, number)))
         return rows
 
+    def mend(self, machine: int, number: int, when: float) -> None:
+        """A finding of a machine is mended; the export of changes tells it."""
+        self._log(machine, number, "Fixed", when)
+        self.fixed.add((machine, number))
+
+    def found(self, machine: int, number: int, when: float) -> None:
+        """A finding that was mended is there again."""
+        self.fixed.discard((machine, number))
+        self._log(machine, number, "New", when)
+
+    def _log(self, machine: int, number: int, status: str, when: float) -> None:
+        vendor, name = PRODUCTS[number % len(PRODUCTS)]
+        row = self._assessment(machine, vendor, name, self.cve(machine, number))
+        self._changed.append((when, {**row, "status": status, "eventTimestamp": _ticks(when)}))
+
+    def changes(self, since: float) -> list[Row]:
+        """What became known, changed or was mended from a time on; the newest row of each finding."""
+        return list({row["id"]: row for when, row in self._changed if when >= since}.values())
+
     def _assessment(self, machine: int, vendor: str, name: str, cve: int | None) -> Row:
         level = digest(self.seed, "cve", cve)[0] % 4 if cve is not None else 0
         known = f"CVE-2025-{10000 + cve}" if cve is not None else None
@@ -168,7 +189,7 @@ class Tenant:
             "recommendedSecurityUpdateUrl": None,
             "diskPaths": [f"C:\\Program Files\\{name}\\{name}.exe"],
             "registryPaths": [],
-            "lastSeenTimestamp": "2025-12-30 14:17:26",
+            "lastSeenTimestamp": iso(self.seen).replace("T", " ")[:19],
             "firstSeenTimestamp": "2025-11-03 10:13:34.8476880",
             "exploitabilityLevel": ("NoExploit", "ExploitIsPublic", "ExploitIsVerified")[machine % 3],
             "recommendationReference": f"va-_-{vendor}-_-{name}",

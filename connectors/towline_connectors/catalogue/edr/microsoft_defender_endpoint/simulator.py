@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
 from towline_connectors.catalogue import simulating
 from towline_connectors.catalogue.edr.microsoft_defender_endpoint.simulated_data import Row, Tenant
 
+KEPT = 14 * 86400  # seconds for which changes are told
 SMALL = {"machines": 12, "findings": 3, "alerts": 9, "page": 20, "indicators": 4}  # the least with several pages
 _UPDATED = re.compile(r"^lastUpdateTime (?:ge|gt) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)$")
 
@@ -82,7 +82,17 @@ class Defender:
         rows = self.tenant.listed()
         return _skipping(request, len(rows), rows.__getitem__)
 
-    def exported(self, rows: Callable[[], list[Row]]) -> Callable[[web.Request], Any]:
+    async def changes(self, request: web.Request) -> web.Response:
+        """Those of the last 14 days at most."""
+        try:
+            since = simulating.moment(request.query["sinceTime"])
+        except (KeyError, ValueError):
+            return _error(400, "BadRequest", "sinceTime is missing or no time")
+        if since < simulating.recently() - KEPT:
+            return _error(400, "BadRequest", "sinceTime is too long ago")
+        return await self.exported(lambda: self.tenant.changes(since))(request)
+
+    def exported(self, rows: Callable[[], list[Row]]) -> Callable[[web.Request], Awaitable[web.Response]]:
         """An export of the assessment API: pages that name the next."""
 
         async def handle(request: web.Request) -> web.Response:
@@ -93,7 +103,8 @@ class Defender:
             found = rows()
             body: Row = {"value": found[start : start + size]}
             if start + size < len(found):
-                following = request.url.with_query({"pagesize": str(asked), "$skiptoken": str(start + size)})
+                kept = {"sinceTime": query["sinceTime"]} if "sinceTime" in query else {}
+                following = request.url.with_query({"pagesize": str(asked), "$skiptoken": str(start + size), **kept})
                 body["@odata.nextLink"] = str(following)
             return web.json_response(body)
 
@@ -143,6 +154,7 @@ def application(options: Options) -> web.Application:
     app.router.add_post("/{tenant}/oauth2/v2.0/token", state.tokens.handle)
     app.router.add_get("/api/machines", state.machines)
     app.router.add_get("/api/machines/SoftwareVulnerabilitiesByMachine", state.exported(state.tenant.assessments))
+    app.router.add_get("/api/machines/SoftwareVulnerabilityChangesByMachine", state.changes)
     app.router.add_get("/api/machines/SoftwareInventoryByMachine", state.exported(state.tenant.software))
     app.router.add_get("/api/machines/{machine}/vulnerabilities", state.vulnerabilities)
     app.router.add_get("/api/vulnerabilities/machinesVulnerabilities", state.listed)
