@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.api.client import Api, Kubectl
-from tests.api.test_cli_cluster import condition, integration, patch_status, towline
+from tests.api.test_cli_cluster import condition, integration, now, patch_status, towline
 
 from towline.core.facts import INTEGRATION_LABEL, SYNC_LABEL
 
@@ -41,7 +41,7 @@ def test_why_shows_the_chain_and_the_cure_and_no_secret(api: Api, namespace: str
     patch_status(api, namespace, "integrations", "prod", {"conditions": [REJECTED], "effectiveSchedule": "every 1h"})
     ended = towline("why", "prod")
     assert ended.returncode == 2, ended.stderr
-    assert f"✗ {namespace}/prod: CredentialsRejected since" in ended.stdout
+    assert f"✗ {namespace}/prod is not ready: CredentialsRejected (since" in ended.stdout
     assert "rejects the keys of Secret api" in ended.stdout
     assert "api found, keys access_key, changed" in ended.stdout
     assert "every 1h, its newest change has not been looked at" in ended.stdout
@@ -56,6 +56,33 @@ def test_why_shows_the_chain_and_the_cure_and_no_secret(api: Api, namespace: str
 def test_why_of_a_ready_integration_ends_with_0(api: Api, namespace: str, towline: Any, chain: str) -> None:
     patch_status(api, namespace, "integrations", "prod", {"conditions": [condition("Ready", "True", "Synced", "ok")]})
     assert towline("why", "prod").returncode == 0
+
+
+def test_a_first_sync_that_failed_is_told_by_all_three_although_the_integration_is_ready(
+    api: Api, namespace: str, towline: Any, chain: str
+) -> None:
+    ready = condition("Ready", "True", "AwaitingFirstSync", "Checked; no sync has ended yet")
+    last = {"name": SYNC, "reason": "Unreachable"}
+    patch_status(api, namespace, "integrations", "prod", {
+        "conditions": [ready], "consecutiveFailures": 1, "lastSync": last, "lastFailureTime": now(),
+    })  # fmt: skip
+    failed = condition("Succeeded", "False", "Unreachable", "cloud.tenable.com does not answer")
+    patch_status(api, namespace, "syncjobs", SYNC, {"conditions": [failed], "completionTime": now()})
+    for verb in ("why", "status"):
+        ended = towline(verb, "prod")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith(
+            f"! {namespace}/prod is ready: AwaitingFirstSync, but its last sync failed (Unreachable)\n  {SYNC} failed "
+        )
+        assert "cloud.tenable.com does not answer" in ended.stdout
+    assert f"towline why prod -n {namespace}" in ended.stderr
+    assert "Do: towline logs" in towline("why", "prod").stdout
+    told = json.loads(towline("why", "prod", "-o", "json").stdout)
+    assert (told["ready"], told["failing"]["sync"], told["failing"]["reason"]) == (True, SYNC, "Unreachable")
+    root = towline("tree", "prod").stdout.splitlines()[1]
+    assert root.startswith("Integration/prod")
+    assert root.endswith("its last sync failed (Unreachable)")
+    assert "its last sync failed (Unreachable)" in towline("status").stdout
 
 
 def test_the_tree_holds_what_hangs_on_the_integration(towline: Any, chain: str) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote as url_quote
@@ -110,7 +111,10 @@ def _relation(name: str, with_deleted: bool) -> tuple[str, Entity | None]:
     known = names()
     if name in known:
         return name, next((one for one in REGISTRY.values() if views.live_view(one.table) == name), None)
-    raise QueryError(f"There is no entity, table or view {name}; there are {', '.join(sorted(known))}.")
+    close = get_close_matches(name, sorted(known), n=1)
+    entities = ", ".join(sorted(entity.name for entity in REGISTRY.values()))
+    meant = f"did you mean {close[0]}?" if close else f"entities are {entities}."
+    raise QueryError(f"There is no entity, table or view {name}; {meant}")
 
 
 def _field(column: str, entity: Entity | None) -> Field | None:

@@ -14,6 +14,7 @@ from towline.cli.data import DEFAULT_TARGET, target_option
 from towline.cli.errors import CliError
 from towline.cli.output import number, print_json, print_rows, program, say, table, terminal_width
 
+FULL_WIDTH = 110  # columns of a terminal from which on times are shown in full
 KINDS = ("Run", "Push", "Check", "Change")
 
 
@@ -132,10 +133,14 @@ def _print(records: list[dict[str, Any]], output: str, limit: int) -> None:
             "message",
         ]
         several = len({record["integration"] for record in records}) > 1
-        rows = [_row(record) for record in records]
+        rows, width = [_row(record) for record in records], terminal_width(sys.stdout)
+        narrow = width is not None and width < FULL_WIDTH
+        if narrow and len({row[0][:4] for row in rows}) == 1:
+            rows = [[row[0].partition("-")[2][:11], *row[1:]] for row in rows]  # month, day, hour and minute
+        spare = ("bytes", "calls", *(["records", *(["by", "kind"] if several else [])] if narrow else []))
         if not several:
             headers, rows = [headers[0], *headers[2:]], [[row[0], *row[2:]] for row in rows]
-        print(table(headers, rows, width=terminal_width(sys.stdout)))
+        print(table(headers, rows, width=width, whole=1, prose=True, spare=spare))
     if not records:
         say("!", "No record fits." if output != "table" else "There is no such record.")
     elif limit and len(records) == limit:
@@ -153,7 +158,7 @@ def _row(record: dict[str, Any]) -> list[str]:
     if changed := detail.get("changed"):
         message = f"{', '.join(changed)} changed"
     if (detail.get("count") or 0) > 1:
-        message = f"{detail['count']} checks until {(record['finished_time'] or '')[:19]}Z {message}".rstrip()
+        message = f"{detail['count']} checks until {_until(record)} {message}".rstrip()
     by = record["actor"] or record["trigger"]
     return [
         record["time"][:19].replace("T", " "),
@@ -167,6 +172,12 @@ def _row(record: dict[str, Any]) -> list[str]:
         _size(record["bytes"]),
         message,
     ]
+
+
+def _until(record: dict[str, Any]) -> str:
+    """The end of what lasted: the day only where it is another than that of the beginning."""
+    finished = (record["finished_time"] or "")[:19]
+    return finished[11:] if finished[:10] == record["time"][:10] else finished.replace("T", " ")
 
 
 def _count(value: int | None) -> str:

@@ -11,7 +11,7 @@ from towline.cli import cluster
 from towline.cli.errors import TIMED_OUT, CliError
 from towline.cli.output import number, program, say
 from towline.cli.progress import display
-from towline.cli.status import condition
+from towline.cli.verdict import condition
 
 WAIT_SECONDS = 120.0  # a pod has 60 to commit what it has read
 POLL_SECONDS = 0.5

@@ -12,6 +12,8 @@ from towline.cli.output import print_json, program, say, table, terminal_width
 if TYPE_CHECKING:
     from towline.api.connector import Connector
 
+WITH_STREAMS = 110  # columns of a terminal from which on streams are listed
+
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[SEARCH]...")
@@ -32,9 +34,11 @@ def catalog(words: tuple[str, ...], output: str) -> None:
         for connector in connectors:
             click.echo(connector.metadata["name"])
     elif connectors:
-        rows = [_row(_facts(connector)) for connector in connectors]
+        rows, width = [_row(_facts(connector)) for connector in connectors], terminal_width(sys.stdout)
         headers = ["name", "title", "category", "stage", "streams"]
-        click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=1))  # the name is to be typed
+        if width is not None and width < WITH_STREAMS:  # a word of the first stream helps nobody
+            headers, rows = headers[:-1], [row[:-1] for row in rows]
+        click.echo(table(headers, rows, width=width, whole=1, spare=("stage",)))  # the name is to be typed
         say("►", f"What one needs and gives: {program()} explain NAME")
     if not connectors:
         say("!", f'No connector matches "{" ".join(words)}". All of them: {program()} catalog')

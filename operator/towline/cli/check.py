@@ -14,12 +14,16 @@ from towline.cli import cluster
 from towline.cli.cluster import Cluster
 from towline.cli.errors import FORBIDDEN, CliError
 from towline.cli.output import print_json, program, say
-from towline.cli.status import condition, relative
+from towline.cli.status import relative
+from towline.cli.verdict import condition
 
 KINDS = ("connectors", "integrations", "syncjobs")
 LEAST_KUBERNETES = (1, 31)  # podFailurePolicy is stable and selectable fields of own kinds are there
 SELECTOR = {"labelSelector": "app.kubernetes.io/name=towline,app.kubernetes.io/component=operator"}
 _MARKS = {"fine": "✔", "problem": "✗", "unknown": "!"}
+
+
+UNSEEN = "not checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Finding:
 def check(pre: bool, output: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Tell whether the cluster is ready for Towline (--pre), or whether the installation is sound.
 
-    Exit codes: 0 all is well, 1 something is not, 4 forbidden.
+    Exit codes: 0 all is well, 1 something is not, 4 you may not look at all of it.
     """
     connection = cluster.connect(kubeconfig, context, namespace)
     checks: list[Callable[[Cluster], Iterator[Finding]]] = [kubernetes, rights]
@@ -56,6 +60,11 @@ def check(pre: bool, output: str, kubeconfig: str | None, context: str | None, n
         print_json([asdict(finding) for finding in findings])
     if any(finding.verdict == "problem" for finding in findings):
         raise click.exceptions.Exit(1)
+    unseen = [finding.about for finding in findings if finding.text.startswith(UNSEEN)]
+    if unseen:
+        if output == "text":
+            say("!", f"Nothing wrong was found, but you may not look at: {', '.join(unseen)}.")
+        raise click.exceptions.Exit(FORBIDDEN)
     if output == "text":
         say("✔", "The cluster is ready: helm install towline charts/towline" if pre else "Towline is well.")
 
@@ -187,4 +196,4 @@ def _careful(each: Callable[[Cluster], Iterator[Finding]], connection: Cluster) 
     except CliError as error:
         if error.exit_code != FORBIDDEN:
             raise
-        yield Finding(each.__name__.capitalize(), "unknown", f"not checked: {error}")
+        yield Finding(each.__name__.capitalize(), "unknown", f"{UNSEEN}: {error}")

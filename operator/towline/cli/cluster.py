@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,14 @@ from typing import Any, TypeVar
 import click
 
 from towline.cli.errors import FORBIDDEN, CliError
+from towline.cli.output import program
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TIMEOUT = (5, 20)  # seconds to connect, to answer
+_DENIED = re.compile(
+    r'User "([^"]*)" cannot (\w+) resource "([^"]*)" in API group "([^"]*)"'
+    r'(?: in the namespace "([^"]*)"| at the cluster scope)'
+)
 MANAGER = "towline-cli"  # in managed fields: what a person changed through this command
 
 
@@ -178,6 +184,7 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None) 
     try:
         import kubernetes.config
         from kubernetes import client
+        from yaml import YAMLError
     except ImportError:
         raise CliError("This installation cannot read kubeconfigs.", "pip install 'towline[cluster]'") from None
 
@@ -191,19 +198,43 @@ def connect(kubeconfig: str | None, context: str | None, namespace: str | None) 
             current = next(entry for entry in contexts if entry["name"] == context)
         default = current["context"].get("namespace") or "default"
         name = current["name"]
-    except (config.ConfigException, OSError) as error:
-        if kubeconfig or context:
-            raise CliError(f"The kubeconfig cannot be used: {_first_line(str(error))}.") from None
+    except (config.ConfigException, OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
+        if kubeconfig or context or not isinstance(error, config.ConfigException):
+            raise _unusable(kubeconfig, context, error) from None
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             raise CliError(
                 "No cluster is configured: there is no usable kubeconfig.",
-                "Set KUBECONFIG or give --kubeconfig FILE. To work without a cluster: towline run --help",
+                "Set KUBECONFIG or give --kubeconfig FILE.",
+                f"To work without a cluster: {program()} run --help",
             ) from None
         default, name = _own_namespace(), "in-cluster"
     configuration.retries = False
     return Cluster(client.CustomObjectsApi(client.ApiClient(configuration)), namespace or default, name)
+
+
+def _unusable(kubeconfig: str | None, context: str | None, error: Exception) -> CliError:
+    """Why a kubeconfig that was named cannot be used."""
+    files = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if kubeconfig and not os.path.isfile(kubeconfig):
+        return CliError(f"There is no file {kubeconfig}.", "Give a kubeconfig with --kubeconfig FILE or $KUBECONFIG.")
+    known = _contexts(kubeconfig)
+    if context and known and context not in known:
+        near = get_close_matches(context, known, n=3, cutoff=0.5)
+        cure = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(known)}"
+        return CliError(f'There is no context "{context}" in {files}.', cure)
+    why = _first_line(str(error)) if error.args and not isinstance(error, KeyError | AttributeError) else ""
+    return CliError(f"{files} is no kubeconfig that can be used{f': {why}' if why else ''}.", "kubectl config view")
+
+
+def _contexts(kubeconfig: str | None) -> list[str]:
+    import kubernetes.config
+
+    config: Any = kubernetes.config
+    with contextlib.suppress(Exception):  # it is broken: that is told otherwise
+        return [str(entry["name"]) for entry in config.list_kube_config_contexts(config_file=kubeconfig)[0]]
+    return []
 
 
 def _by_line(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -224,7 +255,7 @@ def _explained(status: int, body: Any, context: str) -> Exception:
     if status == 404:
         return _Absent()
     if status == 403:
-        return CliError(f"You may not do this on the cluster: {message or 'forbidden'}.", exit_code=FORBIDDEN)
+        return _forbidden(message)
     if status == 401:
         return CliError(
             f'The cluster does not accept the credentials of context "{context}".',
@@ -232,6 +263,20 @@ def _explained(status: int, body: Any, context: str) -> Exception:
             exit_code=FORBIDDEN,
         )
     return CliError(f"The API server refused: {message or f'status {status}'}.")
+
+
+def _forbidden(message: str) -> CliError:
+    """Which right is missing, in fewer words than the API server has for it."""
+    found = _DENIED.search(message)
+    if found is None:
+        return CliError(f"You may not do this on the cluster: {message or 'forbidden'}.", exit_code=FORBIDDEN)
+    user, verb, resource, group, namespace = found.groups()
+    resource = f"{resource}.{group}" if group else resource
+    place, scope = (f'namespace "{namespace}"', f"-n {namespace}") if namespace else ("the whole cluster", "-A")
+    cures = [f"You are {user}. Whether it has changed: kubectl auth can-i {verb} {resource} {scope}"]
+    if not namespace and verb == "list":
+        cures.insert(0, "In a namespace of yours it may be allowed: -n NAMESPACE")
+    return CliError(f"You may not {verb} {resource} in {place}.", *cures, exit_code=FORBIDDEN)
 
 
 def _status_message(body: Any) -> str:

@@ -57,7 +57,8 @@ def parsed(document: Document) -> Connector:
 
 
 def unknown(name: str, known: Iterable[str]) -> CliError:
-    near = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    names, asked = list(known), name.lower()
+    near = [one for one in names if asked in one] or get_close_matches(asked, names, n=3, cutoff=0.6)
     cure = [f"Did you mean {', '.join(near)}?"] if near else []
     return CliError(
         f'There is no connector "{name}".',

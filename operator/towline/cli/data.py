@@ -10,7 +10,7 @@ import click
 
 from towline.cli import inside
 from towline.cli.errors import CliError
-from towline.cli.output import display_width, print_json, print_rows, program, say, table, terminal_width
+from towline.cli.output import display_width, number, print_json, print_rows, program, say, table, terminal_width
 
 if TYPE_CHECKING:
     from towline_connectors.entities.model import Entity
@@ -70,7 +70,7 @@ def data(
         else:
             _rows(target, entity, where, columns, limit, deleted, output)
     except QueryError as error:
-        raise CliError(str(error)) from None
+        raise CliError(str(error), f"What there is: {program()} data{_from(target)}") from None
     except SinkError as error:
         cure = [] if target != DEFAULT_TARGET else [f"A first sync into it: {program()} run cisa-kev"]
         raise CliError(str(error), *cure) from None
@@ -96,8 +96,8 @@ def _from_cluster(
     if output == "table" and entity is not None and objects:
         _print_table(found, _entity(entity), everything=bool(columns))
     else:
-        print_rows(names, [list(row) if output == "json" else [_plain(value) for value in row] for row in found.rows],
-                   output)  # fmt: skip
+        show = {"json": lambda value: value, "table": _counted}.get(output, _plain)
+        print_rows(names, [[show(value) for value in row] for row in found.rows], output)
     if not objects:
         say("!", "There are no such rows.")
     elif entity is not None and limit and len(objects) == limit:
@@ -109,14 +109,16 @@ def _overview(target: str, output: str) -> None:
 
     counts = query.tables(target)
     headers = ["entity", "integration", "rows", "deleted"]
-    print_rows(headers, [[c.entity, c.integration, c.live, c.deleted] for c in counts], output)
+    shown = number if output == "table" else int
+    print_rows(headers, [[c.entity, c.integration, shown(c.live), shown(c.deleted)] for c in counts], output)
     if output != "table":
         return
     if not counts:
         say("!", "There are no rows yet.")
         return
     joined = [name for name in query.names() if name not in _tables() and not name.startswith(("live_", "towline_"))]
-    say("►", f"Rows: {program()} data {counts[0].entity}{_from(target)}   Views: {', '.join(joined)}")
+    say("►", f"Views: {', '.join(joined)}")
+    say("►", f"Rows: {program()} data {counts[0].entity}{_from(target)}")
 
 
 def _tables() -> set[str]:
@@ -219,6 +221,10 @@ def _order(found: Rows) -> list[int]:
         return 2 if column.endswith("_key") else 1
 
     return sorted(range(len(found.columns)), key=rank)
+
+
+def _counted(value: Any) -> Any:
+    return number(value) if type(value) is int else _plain(value)
 
 
 def _short(value: Any) -> str:

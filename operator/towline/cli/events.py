@@ -33,7 +33,7 @@ def events(
         chosen = [event for event in found if event["involvedObject"].get("uid") in uids]
     if warnings:
         chosen = [event for event in chosen if event.get("type") == "Warning"]
-    chosen.sort(key=_time)
+    chosen.sort(key=_order)
     if output == "json":
         print_json(chosen)
         return
@@ -41,13 +41,18 @@ def events(
         say("!", "There are no such events. Kubernetes keeps events for an hour.")
         return
     now = datetime.now(UTC)
-    click.echo(table(["last seen", "type", "reason", "object", "count", "message"],
-                     [_row(event, now) for event in chosen], width=terminal_width(sys.stdout)))  # fmt: skip
+    headers, rows = ["last seen", "type", "reason", "object", "count", "message"], [_row(one, now) for one in chosen]
+    spare = ["count"] if all(row[4] == 1 for row in rows) else []
+    click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=4, prose=True, spare=[*spare, "type"]))
 
 
 def _ours(event: dict[str, Any]) -> bool:
     about = event["involvedObject"]
     return str(about.get("apiVersion", "")).startswith("towline.dev/") or event.get("reportingComponent") == "towline"
+
+
+def _order(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(_time(event))  # some have fractions of a second
 
 
 def _time(event: dict[str, Any]) -> str:

@@ -24,6 +24,10 @@ class Verb:
     help: str
 
 
+class UnreadError(Exception):
+    """Whoever reads our output, for instance `head`, has what it wanted."""
+
+
 class LazyGroup(click.Group):
     def __init__(
         self,
@@ -36,6 +40,12 @@ class LazyGroup(click.Group):
         self.sections = sections
         self.closing = closing
         self.verbs = {verb.name: verb for _, verbs in sections for verb in verbs}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make a failure of it
+            raise UnreadError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import click
 
 from towline.cli import chain, cluster
 from towline.cli.errors import CliError
-from towline.cli.output import printable, program, say
+from towline.cli.output import printable, program, prose, say
 from towline.cli.tree import pod_trouble
 
 
@@ -18,7 +21,10 @@ from towline.cli.tree import pod_trouble
 def logs(
     name: str, follow: bool, tail: int | None, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> None:
-    """Print the log of NAME, an Integration (its newest sync) or a SyncJob (its newest attempt)."""
+    """Print the log of NAME, an Integration (its newest sync) or a SyncJob (its newest attempt).
+
+    A terminal gets time, level and message of each line; into a file or a pipe go the JSON lines as they are.
+    """
     connection = cluster.connect(kubeconfig, context, namespace)
     sync = connection.get("syncjobs", name)
     integration = sync["spec"]["integrationRef"]["name"] if sync else name
@@ -30,8 +36,19 @@ def logs(
     if tail is not None:
         query["tailLines"] = str(tail)
     path = f"/api/v1/namespaces/{connection.namespace}/pods/{pod['metadata']['name']}/log"
+    shown = _readable if sys.stdout.isatty() else printable
     for line in connection.lines(path, query):
-        click.echo(printable(line))
+        click.echo(shown(line))
+
+
+def _readable(line: str) -> str:
+    """A line of a run's log for people; any other as it is."""
+    try:
+        entry = json.loads(line)
+        time, level, message = entry["time"][11:19], entry["level"], entry["message"]
+    except (ValueError, KeyError, TypeError):
+        return printable(line)
+    return prose(str(message), label=f"{printable(time)}  {printable(str(level)).ljust(7)}  ")
 
 
 def _newest(found: chain.Chain, sync: chain.Object | None) -> chain.Object:
@@ -42,7 +59,8 @@ def _newest(found: chain.Chain, sync: chain.Object | None) -> chain.Object:
         for job in reversed(found.jobs_of(candidate)):
             if pods := found.pods_of(job):
                 return pods[-1]
+    metadata = found.integration["metadata"]
     raise CliError(
         "No pod is left whose log could be shown: Jobs go once their result is recorded, the newest failed one stays.",
-        f"What is known of the runs: {program()} status {found.integration['metadata']['name']}",
+        f"What is known of the runs: {program()} status {metadata['name']} -n {metadata['namespace']}",
     )

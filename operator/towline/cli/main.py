@@ -8,7 +8,7 @@ import sys
 import click
 
 from towline.cli.errors import CliError
-from towline.cli.lazy import LazyGroup, Verb
+from towline.cli.lazy import LazyGroup, UnreadError, Verb
 from towline.cli.output import program, say
 
 VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else program()
-        say("✗", error.format_message())
+        say("✗", " ".join(error.format_message().split()))
         say(" ", f"See: {command} --help")
         return usage_code
     except click.ClickException as error:
@@ -114,8 +114,8 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         say("✗", "Interrupted.")
         return 130
-    except BrokenPipeError:
-        # The reader, for instance `head`, has what it wanted; Python would complain again at exit.
+    except (UnreadError, BrokenPipeError):
+        # Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

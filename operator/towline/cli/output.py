@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -15,6 +16,8 @@ _COLOURS = {"✔": "\x1b[32m", "✗": "\x1b[31m", "►": "\x1b[36m", "◎": "\x1
 _PLAIN = {"✔": "ok", "✗": "error:", "►": ">", "◎": "..", "→": "->", "…": "...", "·": "-"}
 KEPT_NAME = 14  # columns that stay of a cell, however narrow the terminal is: it then wraps
 LEAST_PROSE = 24  # columns that a message keeps while names are still whole
+_COMMAND = re.compile(r"(?<=: )(kubectl|towline|helm) \S.*$")
+LEAST_MESSAGE = 16  # where names alone fill the line
 _RESET = "\x1b[0m"
 TALK_PREFIX = "TOWLINE_TALK_PREFIX"  # a pod's log has data and talk in one: the caller tells them apart by this
 
@@ -42,29 +45,76 @@ def say(symbol: str, text: str) -> None:
         for fancy, plain in _PLAIN.items():
             text = text.replace(fancy, plain)
         text = text.encode("ascii", "replace").decode()
+    margin = " " * (display_width(symbol if _speaks_utf8(stream) else mark) + 1)
+    text = f"\n{margin}".join(_lines(text, terminal_width(stream), len(margin)))
     print(f"{os.environ.get(TALK_PREFIX, '')}{mark} {text}", file=stream, flush=True)
+
+
+def _lines(text: str, width: int | None, margin: int) -> list[str]:
+    """Talk as it fits a terminal, broken between words. A command at its end is for copying: it stays whole, on a line
+    of its own."""
+    if width is None or margin + display_width(text) <= width or width - margin < LEAST_PROSE:
+        return [text]
+    found = _COMMAND.search(text)
+    prose, command = (text[: found.start()], [text[found.start() :]]) if found else (text, [])
+    return [*textwrap.wrap(prose, width - margin, break_long_words=False, break_on_hyphens=False), *command]
 
 
 def _speaks_utf8(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, width: int | None = None, whole: int = 0) -> str:
-    """Columns as kubectl prints them. Cells are cut so that a line fits `width`, names not below KEPT_NAME, the first
-    `whole` columns never; None cuts nothing. A last column without any text is left out where a width is given."""
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    width: int | None = None,
+    whole: int = 0,
+    prose: bool = False,
+    spare: Sequence[str] = (),
+) -> str:
+    """Columns as kubectl prints them. None as `width` cuts nothing.
+
+    So that a line fits `width`, the columns named in `spare` are left out, one after another; then cells are cut, names
+    not below KEPT_NAME, the first `whole` columns never. With `prose` the last column holds sentences: they are not cut
+    but go on in the next line. A last column without any text is left out where a width is given."""
     lines = [[_cell(value) for value in row] for row in rows]
     while width is not None and len(headers) > 1 and lines and not any(line[-1] for line in lines):
-        headers, lines = headers[:-1], [line[:-1] for line in lines]
+        headers, lines, prose = headers[:-1], [line[:-1] for line in lines], False
+    for name in spare:
+        if width is None or name not in headers or _needed(headers, lines) <= width:
+            continue
+        at = list(headers).index(name)
+        whole -= at < whole
+        headers, lines = [*headers[:at], *headers[at + 1 :]], [[*line[:at], *line[at + 1 :]] for line in lines]
     columns = [[header.upper(), *(line[index] for line in lines)] for index, header in enumerate(headers)]
     widths = [max(map(display_width, column)) for column in columns]
     if width is not None:
         least = [max(display_width(header), min(size, KEPT_NAME)) for header, size in zip(headers, widths, strict=True)]
-        least[-1] = display_width(headers[-1])
-        least[:whole] = widths[:whole]
+        least[-1] = min(widths[-1], LEAST_MESSAGE) if prose else display_width(headers[-1])
+        kept = min(whole, len(headers) - 1) if prose else whole
+        least[:kept] = widths[:kept]
         widths = _shrunk(widths, least, width)
-    printed = [[header.upper() for header in headers], *lines]
-    return "\n".join("   ".join(_fit(cell, size) for cell, size in zip(row, widths, strict=True)).rstrip()
-                     for row in printed)  # fmt: skip
+    printed = []
+    for line in [[header.upper() for header in headers], *lines]:
+        cut = prose and width is not None
+        ends = textwrap.wrap(line[-1], widths[-1], break_long_words=False, break_on_hyphens=False) if cut else []
+        first, *others = ends or [line[-1]]
+        printed.append([*line[:-1], first])
+        printed += [[*[""] * (len(line) - 1), other] for other in others]
+    if prose:
+        widths[-1] = 0
+    return "\n".join(
+        "   ".join(_fit(cell, size) if size else cell for cell, size in zip(row, widths, strict=True)).rstrip()
+        for row in printed
+    )
+
+
+def _needed(headers: Sequence[str], lines: list[list[str]]) -> int:
+    """How wide a terminal has to be for the table, with as little of its last column as can be read."""
+    sizes = [max(map(display_width, [header, *(line[at] for line in lines)])) for at, header in enumerate(headers)]
+    sizes[-1] = min(sizes[-1], LEAST_PROSE)
+    return sum(sizes) + 3 * (len(sizes) - 1)
 
 
 def terminal_width(stream: TextIO) -> int | None:
@@ -93,6 +143,16 @@ def print_json(value: Any) -> None:
     """JSON that people can read; control characters, which could steer a terminal, are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
     print(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match.group()):04x}", text))
+
+
+def prose(text: str, indent: int = 0, label: str = "") -> str:
+    """A sentence after `label`, wrapped between words where stdout is a terminal, its lines below each other."""
+    text = printable(text)
+    width, margin = terminal_width(sys.stdout), " " * (indent + display_width(label))
+    if width is None or width - len(margin) < LEAST_PROSE:
+        return " " * indent + label + text
+    lines = textwrap.wrap(text, width - len(margin), break_long_words=False, break_on_hyphens=False) or [""]
+    return " " * indent + label + f"\n{margin}".join(lines)
 
 
 def number(value: int) -> str:

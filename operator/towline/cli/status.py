@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +11,11 @@ import click
 
 from towline.cli import cluster
 from towline.cli.errors import NOT_READY
-from towline.cli.output import number, print_json, printable, program, say, table, terminal_width
+from towline.cli.output import number, print_json, program, prose, say, table, terminal_width
+from towline.cli.verdict import Verdict, condition, judge
 
+SPARE = ("next sync", "connector", "last sync")  # columns of the list that a narrow terminal does without
 RECENT = 5  # SyncJobs shown of one Integration
-FULL_WIDTH = 110  # columns of a terminal from which on each SyncJob has all of its columns
 
 
 @click.command()
@@ -44,25 +46,20 @@ def status(
     if output == "json":
         print_json({"integration": integration, "syncJobs": jobs})
     else:
-        click.echo("\n".join(describe(integration, jobs[:RECENT], datetime.now(UTC))))
-    ready = condition(integration, "Ready")
-    if ready is None or ready["status"] != "True":
+        click.echo("\n".join(describe(integration, jobs, datetime.now(UTC))))
+    found = judge(integration, jobs)
+    if output == "text" and found.mark in ("!", "✗"):
+        say("►", f"What to do: {program()} why {name} -n {connection.namespace}")
+    if found.status != "True":
         raise click.exceptions.Exit(NOT_READY)
-
-
-def condition(item: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    conditions = (item.get("status") or {}).get("conditions") or []
-    return next((entry for entry in conditions if entry.get("type") == kind), None)
 
 
 def describe(integration: dict[str, Any], jobs: list[dict[str, Any]], now: datetime) -> list[str]:
     """The lines about one Integration: verdict first, then why, streams and the latest runs."""
     metadata, spec, state = integration["metadata"], integration["spec"], integration.get("status") or {}
     name = f"{metadata['namespace']}/{metadata['name']}"
-    ready = condition(integration, "Ready") or {"status": "Unknown", "reason": "Pending", "message": "not seen yet"}
-    mark = {"True": "✔", "False": "✗"}.get(ready["status"], "◎")
-    verdict = {"True": "is ready", "False": "is not ready"}.get(ready["status"], "is being prepared")
-    lines = [f"{mark} {name} {verdict}: {ready['reason']}{_since(ready, now)}", f"  {printable(ready['message'])}"]
+    found = judge(integration, jobs)
+    lines = headlines(found, name, now)
     if spec.get("suspend"):
         lines.append("  It is suspended: no new syncs start.")
     lines += ["", f"  connector    {spec['connectorRef']['name']}"]
@@ -75,26 +72,42 @@ def describe(integration: dict[str, Any], jobs: list[dict[str, Any]], now: datet
         lines.append(f"  failures     {state['consecutiveFailures']} in a row")
     others = [entry for entry in state.get("conditions") or [] if entry["type"] not in ("Ready", "Stalled")]
     if others:
-        lines += ["", *_indented(table(["condition", "status", "reason", "since", "message"],
-                                       [_condition_row(entry, now) for entry in others], width=_width()))]  # fmt: skip
-    streams = state.get("streams") or []
+        headers, rows = ["condition", "status", "reason", "since", "message"], [_condition_row(e, now) for e in others]
+        lines += ["", *_indented(table(headers, rows, width=_width(), whole=3, prose=True, spare=("since",)))]
+    streams = [entry for entry in state.get("streams") or [] if len(entry) > 1]  # of the others there is no news
     if streams:
-        rows = [[s["name"], s.get("lastSuccessfulTime"), s.get("lastFullTime"), s.get("checkpoint")] for s in streams]
-        lines += ["", *_indented(table(["stream", "last success", "last full", "checkpoint"], rows, width=_width()))]
+        headers, rows = ["stream", "last success", "last full", "checkpoint"], [_stream_row(s, now) for s in streams]
+        lines += ["", *_indented(table(headers, rows, width=_width(), whole=1))]
     if jobs:
-        lines += ["", *_indented(_jobs(jobs, now))]
+        lines += ["", *_indented(_jobs(jobs[:RECENT], now))]
     return lines
+
+
+def brief(found: Verdict) -> str:
+    """What is wrong, without what to do about it: `why` tells that. Empty where nothing is."""
+    if found.status == "True":
+        return found.headline.partition(", but ")[2]
+    return re.split(r"(?<=\w|\"|\))\. (?=[A-Z])", found.message, maxsplit=1)[0]
+
+
+def headlines(found: Verdict, name: str, now: datetime) -> list[str]:
+    """How an Integration is doing, and a sentence about it."""
+    verdict = {"True": "is ready", "False": "is not ready"}.get(found.status, "is being prepared")
+    lasting = ""
+    if found.since and (found.trouble is None or found.status == "False"):
+        today = found.since[:10] == f"{now:%Y-%m-%d}"
+        clock = found.since[11:16] if today else found.since[:16].replace("T", " ")
+        lasting = f" (since {clock} UTC, {relative(found.since, now)})"
+    sentence = found.sentence(lambda time: relative(time, now))
+    return [prose(f"{verdict}: {found.headline}{lasting}", label=f"{found.mark} {name} "), prose(sentence, 2)]
 
 
 def _jobs(jobs: list[dict[str, Any]], now: datetime) -> str:
     """A line a SyncJob. Names are for typing and differ at their end, so a narrow terminal leaves out columns."""
     headers = ["syncjob", "trigger", "result", "read", "changed", "removed", "age", "message"]
     rows = [_job_row(job, now) for job in jobs]
-    width = _width()
-    if width is not None and width < FULL_WIDTH:
-        kept = [headers.index(name) for name in ("syncjob", "result", "read", "changed", "age")]
-        headers, rows = [headers[at] for at in kept], [[row[at] for at in kept] for row in rows]
-    return table(headers, rows, width=width, whole=1)
+    spare = ("trigger", "removed", "changed", "read")
+    return table(headers, rows, width=_width(), whole=1, prose=True, spare=spare)
 
 
 def relative(time: str, now: datetime) -> str:
@@ -121,25 +134,26 @@ def _print_list(items: list[dict[str, Any]], namespace: str, everywhere: bool, o
     headers = ["namespace", "name", "connector", "ready", "status", "last sync", "next sync", "message"]
     if not everywhere:
         headers, rows = headers[1:], [row[1:] for row in rows]
-    click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=2 if everywhere else 1))
-    if any(row[-5] == "False" for row in rows):
-        say("►", f"What to do about one: {program()} status NAME" + (" -n NAMESPACE" if everywhere else ""))
+    width = terminal_width(sys.stdout)
+    click.echo(table(headers, rows, width=width, whole=5 if everywhere else 4, prose=True, spare=SPARE))
+    if any(judge(item).mark in ("!", "✗") for item in items):
+        say("►", f"What to do about one: {program()} why NAME -n {'NAMESPACE' if everywhere else namespace}")
 
 
 def _list_row(item: dict[str, Any], now: datetime) -> list[str]:
     state = item.get("status") or {}
-    ready = condition(item, "Ready") or {"status": "Unknown", "reason": "Pending", "message": ""}
+    found = judge(item)
     last, following = state.get("lastSuccessfulTime"), state.get("nextScheduleTime")
     suspended = bool(item["spec"].get("suspend"))
     return [
         item["metadata"]["namespace"],
         item["metadata"]["name"],
         item["spec"]["connectorRef"]["name"],
-        ready["status"],
-        ready["reason"],
+        found.status,
+        found.reason,
         relative(last, now) if last else "never",
         "suspended" if suspended else relative(following, now) if following else "",
-        "" if ready["status"] == "True" else ready["message"],
+        brief(found),
     ]
 
 
@@ -148,18 +162,19 @@ def _condition_row(entry: dict[str, Any], now: datetime) -> list[str]:
     return [entry["type"], entry["status"], entry["reason"], since, entry.get("message", "")]
 
 
+def _stream_row(entry: dict[str, Any], now: datetime) -> list[str]:
+    times = [entry.get("lastSuccessfulTime"), entry.get("lastFullTime")]
+    return [entry["name"], *(relative(time, now) if time else "" for time in times), entry.get("checkpoint") or ""]
+
+
 def _job_row(job: dict[str, Any], now: datetime) -> list[str]:
     totals = (job.get("status") or {}).get("totals") or {}
     result = condition(job, "Succeeded") or {"reason": "Pending", "message": ""}
     counts = [number(totals[key]) if totals.get(key) is not None else "" for key in ("read", "upserted", "deleted")]
+    succeeded = result["reason"] == "Completed"  # the numbers beside it say it all
     age = relative(job["metadata"]["creationTimestamp"], now)
     trigger = job["spec"].get("trigger", "Manual")
-    return [job["metadata"]["name"], trigger, result["reason"], *counts, age, result["message"]]
-
-
-def _since(entry: dict[str, Any], now: datetime) -> str:
-    time = entry.get("lastTransitionTime")
-    return f" for {relative(time, now).removesuffix(' ago')}" if time else ""
+    return [job["metadata"]["name"], trigger, result["reason"], *counts, age, "" if succeeded else result["message"]]
 
 
 def _indented(text: str) -> list[str]:

@@ -72,7 +72,7 @@ def sync(
     try:
         job = _follow(connection, name, job_name, limit)
     except KeyboardInterrupt:
-        say("!", f"Stopped watching. The sync goes on; look again: {program()} status {name}")
+        say("!", f"Stopped watching. The sync goes on; look again: {program()} status {name} -n {connection.namespace}")
         raise
     if output == "json":
         print_json(job)
@@ -177,7 +177,11 @@ def _tell(job: dict[str, Any], where: str, name: str, output: str) -> None:
         return
     raise CliError(
         f"The sync of {where} failed: {condition['reason']}.",
-        *[line for line in (condition["message"], f"More: {program()} status {name}") if line],
+        *[
+            line
+            for line in (condition["message"], f"More: {program()} why {name} -n {where.partition('/')[0]}")
+            if line
+        ],
         exit_code=NOT_READY,
     )
 

@@ -10,7 +10,8 @@ import click
 
 from towline.cli import chain, cluster
 from towline.cli.output import print_json, say, table, terminal_width
-from towline.cli.status import condition, relative
+from towline.cli.status import brief, relative
+from towline.cli.verdict import condition, judge
 
 
 @click.command()
@@ -25,7 +26,8 @@ def tree(name: str, output: str, kubeconfig: str | None, context: str | None, na
         print_json([dict(zip(("depth", "object", "state", "age", "message"), row, strict=True)) for row in rows])
     else:
         shown = [[_branch(row[0]) + row[1], *row[2:]] for row in rows]
-        click.echo(table(["object", "state", "age", "message"], shown, width=terminal_width(sys.stdout)))
+        headers = ["object", "state", "age", "message"]
+        click.echo(table(headers, shown, width=terminal_width(sys.stdout), whole=2, prose=True, spare=("age",)))
     if found.unseen:
         say("!", f"You may not read {', '.join(found.unseen)} here: not shown.")
 
@@ -33,7 +35,9 @@ def tree(name: str, output: str, kubeconfig: str | None, context: str | None, na
 def entries(found: chain.Chain, now: datetime) -> list[tuple[int, str, str, str, str]]:
     """Depth, object, state, age and message, top down."""
     integration = found.integration
-    rows = [(0, f"Integration/{integration['metadata']['name']}", *_sum(integration, "Ready", now))]
+    whole = judge(integration, found.syncs)
+    age = relative(integration["metadata"]["creationTimestamp"], now)
+    rows = [(0, f"Integration/{integration['metadata']['name']}", whole.reason, age, brief(whole))]
     reference = integration["spec"]["connectorRef"]["name"]
     if found.connector is not None:
         rows.append((1, f"Connector/{reference}", *_sum(found.connector, "Ready", now)))

@@ -9,12 +9,13 @@ import click
 
 from towline.cli import chain, cluster
 from towline.cli.errors import NOT_READY
-from towline.cli.output import print_json, printable, program
-from towline.cli.status import condition, relative
+from towline.cli.output import print_json, program, prose
+from towline.cli.status import headlines, relative
 from towline.cli.tree import pod_trouble
+from towline.cli.verdict import Verdict, condition, judge
 
 # What a person does about each reason, beyond what the condition's message says. {n} is the namespace, {i} the
-# Integration, {s} the Secret, {c} the Connector.
+# Integration, {s} the Secret, {c} the Connector, {f} the sync that failed. For all else that ends a sync its log tells.
 CURES = {
     "SecretNotFound": "kubectl -n {n} create secret generic {s} --from-literal=KEY=VALUE …   (keys: {p} explain {c})",
     "KeyMissing": "kubectl -n {n} edit secret {s}   (keys: {p} explain {c})",
@@ -27,6 +28,9 @@ CURES = {
     "InvalidSchedule": "kubectl -n {n} edit integrations.towline.dev {i}",
     "UnknownTimeZone": "kubectl -n {n} edit integrations.towline.dev {i}",
     "PolicyViolation": "If it is meant: {p} sync {i} -n {n}",
+    "ConfigInvalid": "kubectl -n {n} edit integrations.towline.dev {i}",
+    "OutOfMemory": "kubectl -n {n} edit integrations.towline.dev {i}   (spec.job.resources.limits.memory)",
+    "DeadlineExceeded": "kubectl -n {n} edit integrations.towline.dev {i}   (spec.job.activeDeadlineSeconds)",
     "PermissionDenied": "Give the credentials the right at the vendor ({p} explain {c}), then: {p} sync {i} -n {n}",
 }
 
@@ -38,40 +42,27 @@ CURES = {
 def why(name: str, output: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Tell why the Integration NAME is as it is: each link of the chain, and what to do.
 
-    Exit codes: 0 it is ready, 1 not possible, 2 it is not ready, 4 forbidden.
+    Exit codes: 0 it is ready, although its last sync may have failed; 1 not possible, 2 not ready, 4 forbidden.
     """
     connection = cluster.connect(kubeconfig, context, namespace)
     found = chain.gather(connection, name)
     now = datetime.now(UTC)
-    verdict = judge(found)
+    verdict = judge(found.integration, found.syncs)
     links = explain(found, now)
-    cure = cure_of(found, verdict["reason"])
+    cure = cure_of(found, verdict)
     if output == "json":
         told = [{"link": link, "finding": finding} for link, finding in links]
-        summary = {"ready": verdict["status"] == "True", "reason": verdict["reason"], "message": verdict["message"]}
-        print_json({**summary, "chain": told, "cure": cure})
+        summary = {"ready": verdict.status == "True", "reason": verdict.reason, "message": verdict.message}
+        print_json({**summary, "failing": _failing(verdict), "chain": told, "cure": cure})
     else:
-        mark = {"True": "✔", "False": "✗"}.get(verdict["status"], "◎")
-        since = verdict.get("lastTransitionTime")
-        lasting = f" since {since[11:16]} UTC ({relative(since, now)})" if since else ""
-        click.echo(f"{mark} {connection.namespace}/{name}: {verdict['reason']}{lasting}")
-        click.echo(f"  {printable(verdict['message'])}\n")
+        click.echo("\n".join(headlines(verdict, f"{connection.namespace}/{name}", now)) + "\n")
         width = max(len(link) for link, _ in links)
         for link, finding in links:
-            click.echo(f"    {link.ljust(width)}  {printable(finding)}")
+            click.echo(prose(finding, 4, f"{link.ljust(width)}  "))
         if cure:
             click.echo(f"\n  Do: {cure}")
-    if verdict["status"] != "True":
+    if verdict.status != "True":
         raise click.exceptions.Exit(NOT_READY)
-
-
-def judge(found: chain.Chain) -> dict[str, Any]:
-    """The condition that decides: Stalled when it is there, for a person has to act, else Ready."""
-    stalled = condition(found.integration, "Stalled")
-    if stalled and stalled["status"] == "True":
-        return {**stalled, "status": "False"}
-    pending = {"status": "Unknown", "reason": "Pending", "message": "The operator has not looked at it yet."}
-    return condition(found.integration, "Ready") or pending
 
 
 def explain(found: chain.Chain, now: datetime) -> list[tuple[str, str]]:
@@ -104,13 +95,25 @@ def explain(found: chain.Chain, now: datetime) -> list[tuple[str, str]]:
     return links
 
 
-def cure_of(found: chain.Chain, reason: str) -> str:
+def cure_of(found: chain.Chain, verdict: Verdict) -> str:
     """The command that helps, or nothing where the condition's message has it all."""
-    metadata = found.integration["metadata"]
-    return CURES.get(reason, "").format(
-        n=metadata["namespace"], i=metadata["name"], s=found.secret_name or "SECRET", p=program(),
-        c=found.integration["spec"]["connectorRef"]["name"],
+    metadata, spec = found.integration["metadata"], found.integration["spec"]
+    failed = verdict.trouble.sync if verdict.trouble else ""
+    text = CURES.get(verdict.cause, "")
+    if verdict.trouble is not None and not text:
+        kept = any(found.jobs_of(sync) for sync in found.syncs if sync["metadata"]["name"] == failed)
+        text = "{p} logs {f} -n {n}" if kept else "{p} events {i} -n {n}"
+    return text.format(
+        n=metadata["namespace"], i=metadata["name"], s=found.secret_name or "SECRET", p=program(), f=failed,
+        c=spec["connectorRef"]["name"],
     )  # fmt: skip
+
+
+def _failing(verdict: Verdict) -> dict[str, str | None] | None:
+    if verdict.trouble is None:
+        return None
+    found = verdict.trouble
+    return {"sync": found.sync, "reason": found.reason, "message": found.message, "nextAttemptTime": found.following}
 
 
 def _integration(spec: dict[str, Any], status: dict[str, Any], seen: bool) -> str:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from towline.cli.output import duration, print_json, print_rows, table
+from towline.cli.output import _lines, duration, print_json, print_rows, table
 
 
 def test_columns_line_up_also_with_wide_characters() -> None:
@@ -64,3 +64,22 @@ def test_columns_that_people_type_from_are_never_cut() -> None:
     for width in (40, 60, 80):
         printed = table(["name", "title", "streams"], rows, width=width, whole=1)
         assert "microsoft-defender-endpoint   " in printed
+
+
+def test_a_message_goes_on_in_the_next_line_where_it_is_to_be_read() -> None:
+    row = ["SyncFailed", "SyncJob/tenable-production-s-863b3386", "2", "cloud.tenable.com does not answer (timed out)"]
+    headers = ["reason", "object", "count", "message"]
+    printed = table(headers, [row], width=80, whole=3, prose=True, spare=("count",)).splitlines()
+    assert printed[0].split() == ["REASON", "OBJECT", "MESSAGE"]
+    assert max(map(len, printed)) <= 80
+    assert "".join(line[len("SyncFailed   SyncJob/tenable-production-s-863b3386   ") :] + " " for line in printed[1:]
+                   ).split() == row[3].split()  # fmt: skip
+    assert "COUNT" in table(headers, [row], width=120, whole=3, prose=True, spare=("count",))
+
+
+def test_talk_is_broken_between_words_and_a_command_is_not_broken_at_all() -> None:
+    command = "kubectl -n secops annotate secret servicenow-api towline.dev/allowed-hosts=acme.service-now.com"
+    lines = _lines(f"The host is not allowed yet, and the Secret has to allow it: {command}", 60, 2)
+    assert lines == ["The host is not allowed yet, and the Secret has to allow", "it:", command]
+    assert _lines("short", 60, 2) == ["short"]
+    assert _lines("long " * 30, None, 2) == ["long " * 30]
