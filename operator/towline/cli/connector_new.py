@@ -81,6 +81,12 @@ def _answers(name: str, given: dict[str, str | None]) -> dict[str, Any]:
     for option, default in defaults.items():
         value = given.get(option)
         if value is None:
-            value = click.prompt(option.replace("_", " "), default=default, err=True) if asks else default
+            value = click.prompt(_question(option), default=default, err=True) if asks else default
         answers[option] = value
     return answers
+
+
+def _question(option: str) -> str:
+    """What the option is, as --help says it."""
+    found = next(one for one in new.params if one.name == option)
+    return f"{option.replace('_', ' ')} ({str(getattr(found, 'help', '')).rstrip('.')})"

@@ -63,5 +63,6 @@ def unknown(name: str, known: Iterable[str]) -> CliError:
     return CliError(
         f'There is no connector "{name}".',
         *cure,
-        f"All bundled ones: {program()} catalog. One of your own: put its Connector manifest among the files.",
+        "One of your own: put its Connector manifest among the files.",
+        f"All bundled ones: {program()} catalog",
     )
