@@ -58,8 +58,11 @@ def patch_status(api: Api, namespace: str, plural: str, name: str, status: dict[
 
 
 @contextmanager
-def operator(api: Api, namespace: str, outcome: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """Answers one request of Integration `prod` with a SyncJob that ends with `outcome`; yields the annotations."""
+def operator(
+    api: Api, namespace: str, outcome: dict[str, Any], release: threading.Event | None = None
+) -> Iterator[dict[str, str]]:
+    """Answers one request of Integration `prod` with a SyncJob that ends with `outcome`, once `release` is set if there
+    is one; yields the annotations."""
     seen: dict[str, str] = {}
     stop = threading.Event()
 
@@ -76,7 +79,8 @@ def operator(api: Api, namespace: str, outcome: dict[str, Any]) -> Iterator[dict
                 running = condition("Succeeded", "Unknown", "Running", "attempt 1 runs")
                 progress = {"stream": "assets", "read": 120, "expected": 300, "updatedTime": now()}
                 patch_status(api, namespace, "syncjobs", name, {"progress": progress, "conditions": [running]})
-                stop.wait(1.5)
+                if release is not None:
+                    release.wait(60)
                 ended = {"startTime": now(), "completionTime": now(), **outcome}
                 patch_status(api, namespace, "syncjobs", name, ended)
                 return
@@ -98,14 +102,23 @@ DONE = {
 FAILED = {"conditions": [condition("Succeeded", "False", "RetriesExhausted", "cloud.tenable.com refuses connections.")]}
 
 
-def test_a_sync_is_asked_for_followed_and_told(api: Api, namespace: str, towline: Any, integration: str) -> None:
-    with operator(api, namespace, DONE) as annotations:
-        ended = towline("sync", "prod")
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == ""
-    assert "asked for a sync of" in ended.stderr
-    assert "assets: 120 of 300 read" in ended.stderr
-    assert "read 18,234   changed 412   removed 3   rejected 1" in ended.stderr
+def test_a_sync_is_asked_for_followed_and_told(api: Api, namespace: str, control_plane: Path, integration: str) -> None:
+    release, talk = threading.Event(), ""
+    environment = {**os.environ, "KUBECONFIG": str(control_plane), "PYTHONUTF8": "1"}
+    command = [BIN / "towline", "sync", "prod", "-n", namespace]
+    with operator(api, namespace, DONE, release) as annotations:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        assert process.stderr is not None
+        for line in process.stderr:
+            talk += line
+            if "assets: 120 of 300 read" in line:
+                release.set()  # it ends only once it was seen on its way
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, talk
+    assert out == ""
+    assert release.is_set(), talk
+    assert "asked for a sync of" in talk
+    assert "read 18,234   changed 412   removed 3   rejected 1" in talk
     assert FULL_AT not in annotations
     assert annotations[REQUESTED_BY], "who asks, as the API server knows the caller"
 
@@ -224,7 +237,7 @@ def test_who_may_not_ends_with_4_and_the_right_that_is_missing(
     file.write_text(json.dumps(config))
     ended = towline("status", kubeconfig=file)
     assert ended.returncode == 4
-    assert "cannot list resource" in ended.stderr
+    assert "You may not list integrations.towline.dev" in ended.stderr
     assert token not in ended.stderr
 
 
