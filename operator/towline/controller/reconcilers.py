@@ -192,6 +192,8 @@ async def _advance(context: Context, key: Key, raw: dict[str, Any]) -> datetime 
     decision = reconcile_sync(snapshot, now, context.settings.runs)
     if decision.slot is Slot.WANT and context.slots.ask(_request(context, key, sync)):
         decision = reconcile_sync(replace(snapshot, slot=True), context.clock(), context.settings.runs)
+    if any(isinstance(one, PatchStatus) and one.status.get("queuePosition") for one in decision.actions):
+        context.queue_told[key] = now
     starting, others = _starting(decision)
     try:
         obj = await perform(context, key.kind, raw, starting)

@@ -180,7 +180,4 @@ def _place(context: Context, key: Key) -> Place | None:
     now, told = context.clock(), context.queue_told.get(key)
     if told is not None and now - told < QUEUE_NEWS - timedelta(seconds=1):
         return None
-    found = context.slots.place(key)
-    if found is not None and found.position:
-        context.queue_told[key] = now
-    return found
+    return context.slots.place(key)

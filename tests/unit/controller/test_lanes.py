@@ -1,8 +1,8 @@
-"""Which objects may start a run, so that no status that is to be written stands before them."""
+"""Which objects may start a run, so that no status that is to be written stands before them, and what they are told."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from towline.controller.queue import Key
 from towline.controller.reconcilers import START, lane_of
 from towline.controller.settings import Settings
 from towline.controller.snapshots import snapshot_of
-from towline.core.slots import Slots
+from towline.core.slots import Request, Slots
 from towline.core.times import text
 
 SOON, DUE = text(NOW + timedelta(minutes=1)), text(NOW - timedelta(seconds=1))
@@ -80,3 +80,23 @@ async def test_a_run_whose_job_exists_goes_first_although_its_status_does_not_sa
         found = await snapshot_of(context, Key("SyncJob", "ns", name), raw, SyncJob.model_validate(raw))
         ahead[name] = found.ahead
     assert ahead == {"later": "", "a-namesake-before-it": "later"}
+
+
+async def test_who_waits_is_given_its_place_until_it_was_told_and_then_now_and_then() -> None:
+    cache, slots, told = Cache(), Slots(1), dict[Key, datetime]()
+    cache.put("SyncJob", sync("waits", 1))
+    key = Key("SyncJob", "ns", "waits")
+    slots.hold(Key("SyncJob", "ns", "runs"))
+    assert not slots.ask(Request(key, "group", 0))
+    parts = {"cache": cache, "slots": slots, "settings": Settings(), "progress": {}, "queue_told": told}
+
+    async def position(now: datetime) -> int | None:
+        context: Any = SimpleNamespace(**parts, clock=lambda: now)
+        raw = cache.get(*key) or {}
+        found = (await snapshot_of(context, key, raw, SyncJob.model_validate(raw))).place
+        return found.position if found else None
+
+    assert [await position(NOW), await position(NOW)] == [1, 1], "to look is not to tell"
+    told[key] = NOW
+    assert await position(NOW + timedelta(seconds=5)) is None
+    assert await position(NOW + timedelta(seconds=30)) == 1
