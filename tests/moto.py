@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.postgres import free_port
+from tests.cluster.network import free_port
 
 PACKAGES = ("moto[s3,server]==5.2.5",)
 _START_SECONDS = 60

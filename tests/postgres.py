@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.cluster.apt import apt_get, is_usable
+from tests.cluster.network import free_port
 
 _START_SECONDS = 60
 
@@ -75,12 +75,6 @@ def install() -> Path | None:
     apt_get("update", "-qq")
     apt_get("install", "-y", "-qq", "--no-install-recommends", "-oDpkg::Options::=--force-confold", "postgresql")
     return find_binaries()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager

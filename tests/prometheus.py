@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from urllib.request import urlopen
 from tests.cluster.apt import apt_get
 from tests.cluster.folders import cache_folder
 from tests.cluster.locks import file_lock
+from tests.cluster.network import free_port
 
 START_SECONDS = 60
 
@@ -71,9 +71,7 @@ def scraping(target: str, folder: Path) -> Iterator[Prometheus]:
         "scrape_configs": [{"job_name": "towline", "honor_labels": True, "static_configs": [{"targets": [target]}]}],
     }
     (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [str(program("prometheus")), f"--config.file={folder / 'prometheus.yml'}",
                f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]  # fmt: skip
     with (folder / "prometheus.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:

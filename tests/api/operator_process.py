@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 from kubernetes import client
 from kubernetes.client.rest import ApiException
+from tests.cluster.network import free_port
 
 from towline.contract import EXIT_CODES, RunResult
 
@@ -52,9 +52,7 @@ class OperatorProcess:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         command = [str(Path(sys.executable).with_name("towline")), "operator", f"--kubeconfig={self.kubeconfig}"]
         command += ["--host=127.0.0.1", f"--port={self.port}", "--image=towline.example/run:test", *self.options]
         with self.log.open("ab") as log:

@@ -61,10 +61,10 @@ def operator(control_plane: Path, cluster: Cluster, tmp_path: Path) -> Iterator[
     process.stop_if_running()
 
 
-def healthy(cluster: Cluster, system: System) -> None:
+def healthy(cluster: Cluster, system: System, every: str = "30s") -> None:
     """An Integration whose credentials the system accepts, and that nobody asks to sync."""
     base = f"127.0.0.1:{system.server_address[1]}"
-    text = CONNECTOR % (f"acme-{uuid.uuid4().hex[:6]}", "  health: {request: {path: /me}, every: 30s}")
+    text = CONNECTOR % (f"acme-{uuid.uuid4().hex[:6]}", f"  health: {{request: {{path: /me}}, every: {every}}}")
     text = text.replace("https://api.acme.example", f"http://{base}").replace("[api.acme.example,", "[127.0.0.1,")
     cluster.apply(text)
     cluster.wait_reason("connectors", cluster.connectors[0], "Valid")
@@ -76,7 +76,7 @@ def healthy(cluster: Cluster, system: System) -> None:
 def test_a_probe_finds_a_system_healthy_and_rejected_credentials_rest_until_they_change(
     operator: OperatorProcess, cluster: Cluster, system: System
 ) -> None:
-    healthy(cluster, system)
+    healthy(cluster, system, every="1000d")  # its second call would come by itself somewhere within `every`
     health = cluster.get("integrations", "acme")["status"]["health"]
     assert health["state"] == "Healthy"
     assert system.tokens == [SECRET_VALUE]

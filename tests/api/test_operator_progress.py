@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.error
 import urllib.request
 import uuid
@@ -16,6 +15,7 @@ from kubernetes import client
 from tests.api.acme import CONNECTOR, integration, metric, secret
 from tests.api.client import Api
 from tests.api.operator_process import Cluster, OperatorProcess, container, until
+from tests.cluster.network import free_port
 
 pytestmark = pytest.mark.api
 
@@ -56,9 +56,7 @@ class Told(OperatorProcess):
 
 @pytest.fixture
 def operator(control_plane: Path, cluster: Cluster, tmp_path: Path) -> Iterator[Told]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        door = free.getsockname()[1]
+    door = free_port()
     options = (
         "--no-bundled",
         f"--namespace={cluster.namespace}",

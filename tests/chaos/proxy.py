@@ -38,6 +38,8 @@ class Faults:
     status_rate: float = 1.0
     ambiguous: float = 0.0
     """Perform a write, then close the connection instead of answering."""
+    hold: str = ""
+    """Keep writes whose path has this in it waiting, until it is taken back."""
     hang: bool = False
     """Take requests and never answer."""
     swallow: float = 0.0
@@ -130,6 +132,8 @@ class Proxy:
         self.requests += 1
         write, watch = request.method != "GET", "watch" in request.query
         self.writes += write
+        while write and self.faults.hold and self.faults.hold in request.path:  # noqa: ASYNC110  set by another thread
+            await asyncio.sleep(0.02)
         if faults.hang:
             self.injected["hang"] += 1
             await asyncio.sleep(3600)

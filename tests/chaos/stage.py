@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tests.chaos import vendor as vendors
 from tests.chaos.kubelet import Kubelet
 from tests.chaos.proxy import Proxy
 from tests.chaos.vendor import Vendor
+from tests.cluster.network import free_port
 
 from towline.contract import PLAN_ANNOTATION, RunResult
 
@@ -63,9 +63,7 @@ class Victim(OperatorProcess):
 
     def launch(self) -> None:
         """Start without waiting: it may be killed before it is ready."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         command = [sys.executable, "-m", "tests.chaos.victim", "operator", f"--kubeconfig={self.kubeconfig}"]
         command += ["--host=127.0.0.1", f"--port={self.port}", f"--image={self.image}", *self.options]
         here = {"TOWLINE_OPERATOR_EGRESS_ALLOW": "127.0.0.0/8"}  # where the vendors are; older operators do not read it

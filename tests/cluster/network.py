@@ -1,6 +1,7 @@
 """Addresses and ports of a cluster, chosen so that several clusters live side by side on one machine."""
 
 import ipaddress
+import secrets
 import socket
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tests.cluster.report import ClusterError
 Network = ipaddress.IPv4Network
 
 _SLOTS = 250
+_PORTS = range(15_000, 30_000)
 # A wider route (a VPN's 10.0.0.0/8, say) is no conflict: ours are more specific and win.
 _NARROWEST_WIDE_ROUTE = 15
 
@@ -85,15 +87,19 @@ def host_routes(table: Path = Path("/proc/net/route")) -> list[Network]:
 
 
 def free_ports(count: int, address: str = "127.0.0.1") -> list[int]:
-    """`count` different TCP ports that nothing listens on right now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for opened in sockets:
-            opened.bind((address, 0))
-        return [int(opened.getsockname()[1]) for opened in sockets]
-    finally:
-        for opened in sockets:
-            opened.close()
+    """`count` different TCP ports that nothing listens on right now. None of those that a kernel gives to connections:
+    such a one may be taken before the program, which needs seconds to start, listens there."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        if port_is_free(port, address):
+            found.add(port)
+    return list(found)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1; see `free_ports`."""
+    return free_ports(1)[0]
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:

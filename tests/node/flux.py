@@ -11,7 +11,6 @@ import hashlib
 import http.server
 import json
 import os
-import socket
 import subprocess
 import tarfile
 import threading
@@ -23,6 +22,7 @@ from typing import Any
 from hack.demo.target import Target
 from tests.cluster.binaries import Module, build
 from tests.cluster.modules import module_folder
+from tests.cluster.network import free_port
 
 FLUX = Module(
     "flux", {"kustomize-controller": "github.com/fluxcd/kustomize-controller"}, about="some minutes, the first time"
@@ -45,8 +45,8 @@ def controller(target: Target, folder: Path) -> Iterator[Path]:
         target.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(folder_of_crds))
     target.namespace(NAMESPACE)
     log = folder / "kustomize-controller.log"
-    command = [str(program), "--watch-all-namespaces", f"--metrics-addr=127.0.0.1:{_free_port()}"]
-    command += [f"--health-addr=127.0.0.1:{_free_port()}", "--requeue-dependency=2s"]
+    command = [str(program), "--watch-all-namespaces", f"--metrics-addr=127.0.0.1:{free_port()}"]
+    command += [f"--health-addr=127.0.0.1:{free_port()}", "--requeue-dependency=2s"]
     environment = {**os.environ, "KUBECONFIG": str(target.kubeconfig), "RUNTIME_NAMESPACE": NAMESPACE}
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
         try:
@@ -104,9 +104,3 @@ def _status(url: str, digest: str, generation: int) -> dict[str, Any]:
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Nothing: pytest shows what the test says."""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

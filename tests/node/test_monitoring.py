@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -31,15 +30,13 @@ QUERIES = [
 @pytest.fixture(scope="module")
 def metrics_address(towline: Towline) -> Iterator[str]:
     """HOST:PORT of this machine behind which the operator's metrics are."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [str(find_kubectl()), f"--kubeconfig={towline.target.kubeconfig}", "-n", SYSTEM_NAMESPACE]
-    command += ["port-forward", f"service/{RELEASE}-metrics", f"{port}:8080"]
+    command += ["port-forward", f"service/{RELEASE}-metrics", ":8080"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert "Forwarding" in process.stdout.readline()
-        yield f"127.0.0.1:{port}"
+        said = process.stdout.readline()  # Forwarding from 127.0.0.1:34567 -> 8080
+        assert "Forwarding from 127.0.0.1:" in said
+        yield said.split()[2]
         process.terminate()
 
 

@@ -55,6 +55,7 @@ def test_free_ports_differ_and_can_be_used() -> None:
     ports = free_ports(5)
     assert len(set(ports)) == 5
     assert all(port_is_free(port) for port in ports)
+    assert max(ports) < 32768, "those above are a kernel's to give to connections"
 
 
 def test_a_port_in_use_is_not_free() -> None:

@@ -15,7 +15,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.postgres import Postgresql, free_port
+from tests.cluster.network import free_port
+from tests.postgres import Postgresql
 from tests.unit.engine.plans import plan, spec, users
 from tests.unit.sinks.sinkdata import INTEGRATION, identity
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from tests.postgres import Postgresql, free_port
+from tests.cluster.network import free_port
+from tests.postgres import Postgresql
 from tests.unit.sinks.sinkdata import live, open_session, row, rows_of
 
 from towline_connectors.sinks.base import Batch, SinkError, StreamState, Superseded, Written
