@@ -70,7 +70,7 @@ NAMED = frozenset(
     }
 )
 """What sentences call by its name and nobody types like that."""
-MAY_FIND_NOTHING = frozenset({'kubectl -n towline-system logs deploy/towline | grep -i "could not"'})
+MAY_FIND_NOTHING = frozenset({'kubectl -n towline-system logs deploy/towline | grep "Tries again"'})
 """Searches that end with 1 where all is well."""
 NOT_READY = frozenset({"towline status netbox"})
 """May end with 2: the system that the tutorial has made serves this machine, which pods do not reach."""

@@ -213,6 +213,28 @@ def test_troubleshooting_speaks_of_reasons_that_exist() -> None:
     assert reasons <= {str(reason) for reason in Reason}
 
 
+def test_troubleshooting_leaves_out_no_reason_that_is_a_trouble() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    well = {
+        Reason.PROGRESSING, Reason.SYNCED, Reason.VALID, Reason.ACCEPTED, Reason.REACHABLE, Reason.UP_TO_DATE,
+        Reason.RUNNING, Reason.RETRYING, Reason.COMPLETED,
+        Reason.INVALID_MANIFEST,  # of a Connector: `kubectl describe` has it line by line
+    }  # fmt: skip
+    assert [str(reason) for reason in Reason if reason not in well and f"`{reason}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_modules_and_folders_that_the_map_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    files = [f"/{path.relative_to(ROOT)}" for folder in ("operator", "connectors", "tests", "hack")
+             for path in (ROOT / folder).rglob("*.py")]  # fmt: skip
+    modules = set(re.findall(r"[\w/]+\.py\b", text)) - {"__init__.py", "simulator.py"}
+    assert {one for one in modules if not any(file.endswith(f"/{one}") for file in files)} == set()
+    folders = set(re.findall(r"`((?:operator|connectors|charts|docs|tests|hack|examples|crds)/[\w/]*)`", text))
+    assert folders
+    assert {one for one in folders if not (ROOT / one).is_dir()} == set()
+
+
 def test_each_of_our_cells_of_the_comparison_names_what_shows_it() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
