@@ -164,3 +164,49 @@ def test_every_stream_of_servicenow_reads_what_was_recorded_both_ways(tmp_path: 
 
 def without_raw(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "raw"}
+
+
+def test_a_search_that_was_waited_for_is_read_from_its_one_answer(tmp_path: Path) -> None:
+    results = [{"_raw": f"GET /{n}", "_cd": f"1:{n}", "_bkt": "b", "splunk_server": "s"} for n in range(3)]
+    answer = {"preview": False, "results": results}
+    found = whole(
+        tmp_path, "splunk", searched(f"{SPLUNK}/services/search/jobs", "search index=proxy | head 3", answer)
+    )  # fmt: skip
+    assert [row["message"] for row in rows(found["search-job"], "event")] == ["GET /0", "GET /1", "GET /2"]
+
+
+def test_attributes_and_sightings_of_the_index_are_read(tmp_path: Path) -> None:
+    attribute = {"id": "5", "uuid": "a1", "type": "ip-dst", "value": "198.51.100.7", "timestamp": "1767225600"}
+    sighting = {"id": "7", "uuid": "s1", "attribute_id": "5", "date_sighting": "1767225600", "type": "0"}
+    found = whole(
+        tmp_path,
+        "misp",
+        exchange("GET", f"{MISP}/attributes/index", [attribute]),
+        exchange("GET", f"{MISP}/sightings/index", [{"Sighting": sighting}]),
+    )
+    assert [row["value"] for row in rows(found["attributes"], "indicator")] == ["198.51.100.7"]
+    assert [row["source_key"] for row in rows(found["sightings"], "sighting")] == ["s1"]
+
+
+@pytest.mark.parametrize(
+    ("export", "stream"),
+    [
+        ("SoftwareVulnerabilitiesByMachine", "vulnerability-assessment"),
+        ("SoftwareVulnerabilityChangesByMachine?sinceTime=2026-01-01T00:00:00Z", "vulnerability-changes"),
+    ],
+)
+def test_the_export_of_defender_that_was_recorded_is_the_one_that_is_read(
+    tmp_path: Path, export: str, stream: str
+) -> None:
+    machines = "https://api.security.microsoft.com/api/machines"
+    row = {"id": "f1", "deviceId": "m1", "cveId": "CVE-2026-1", "softwareName": "edge", "status": "New"}
+    rest = {"eventTimestamp": "2026-01-05T10:00:00Z", "lastSeenTimestamp": "2026-01-05 10:00:00"}
+    found = whole(
+        tmp_path,
+        "microsoft-defender-endpoint",
+        exchange("GET", f"{machines}/{export}", {"value": [{**row, **rest}]}),
+        exchange("GET", f"{machines}/m1", {"id": "m1", "computerDnsName": "web-1"}),
+    )
+    assert [row["source_key"] for row in rows(found[stream], "asset_vulnerability")] == ["f1"]
+    others = {"vulnerability-assessment", "vulnerability-changes"} - {stream}
+    assert not any(found[other].covered for other in others)

@@ -11,7 +11,7 @@ from towline_connectors.engine.errors import InvalidManifest
 from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit import pieces
 from towline_connectors.kit.har import Entry
-from towline_connectors.kit.recorded import Manifest, document, exchanges, leaves, parameters
+from towline_connectors.kit.recorded import Manifest, document, exchanges, leaves, looked_up, parameters
 
 _OFFSETS = ("startAt", "offset", "start", "skip", "$skip")
 
@@ -19,6 +19,7 @@ _OFFSETS = ("startAt", "offset", "start", "skip", "$skip")
 def loosen(stream: Manifest, streams: Sequence[Manifest], config: Mapping[str, Any], entries: Sequence[Entry]) -> None:
     """Fit one stream to the recording; its manifest is changed."""
     pieces.from_details(stream, entries)
+    pieces.from_export(stream, entries)
     _as_large_as_recorded(stream, entries)
     pieces.from_pieces(stream, streams, config, entries)
     pieces.in_batches(stream, entries)
@@ -92,11 +93,9 @@ def _counts(stream: Manifest, recorded: Sequence[Entry]) -> list[int]:
 
 
 def _count(records: str | None, entry: Entry) -> int | None:
-    try:
-        found = expressions.compile_expression(records)(document(entry.body)) if records else document(entry.body)
-    except (Mismatch, InvalidManifest):
-        return None
-    return len(found) if isinstance(found, list) else None
+    answer = document(entry.body)
+    listed = looked_up(records, answer) if records else answer
+    return len(listed) if isinstance(listed, list) else None
 
 
 def _tells_total(paging: Manifest, recorded: Sequence[Entry]) -> bool:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from towline_connectors.kit.har import Entry
-from towline_connectors.kit.recorded import REFERENCE, Manifest, document, exchanges, leaves, pattern
+from towline_connectors.kit.recorded import REFERENCE, Manifest, document, exchanges, leaves, looked_up, pattern
 
 _NAMES = ("param", "offset", "end", "limit")  # members of paginate that name parameters
 _LIST = re.compile(r"^[\w.:-]+(,[\w.:-]+)+$|^\d+-\d+$|^[\w.:-]{3,}$")
@@ -38,7 +38,7 @@ def from_pieces(
         recorded = exchanges(parent.get("request") or {}, entries)
         if recorded and (not keys or _named(keys, partitions[0]["key"], recorded)):
             return
-    else:
+    elif "window." not in str(partitions[0].get("values")):  # else those that suited the recording's run
         keys = _of_the_same_kind(keys, partitions[0].get("values"), path, streams, config)
     if keys:
         kept = {"optional": True} if partitions[0].get("optional") else {}  # a piece may be gone, as before
@@ -92,6 +92,20 @@ def _without_ids(part: Any) -> Any:
     if isinstance(part, dict):
         return {name: kept for name, value in part.items() if (kept := _without_ids(value)) is not None}
     return None if isinstance(part, str) and part.startswith("=") and _IDS.search(part) else part
+
+
+def from_export(stream: Manifest, entries: Sequence[Entry]) -> None:
+    """Where the answer to the request that makes an export had the records themselves, as of a search that was waited
+    for: that request alone."""
+    export, records = stream.get("export") or {}, stream.get("records")
+    create = export.get("create") or {}
+    asked = [document(entry.body) for entry in exchanges(create, entries) if 200 <= entry.status < 300]
+    if not records or not asked or any(looked_up(export["jobID"], answer) is not None for answer in asked):
+        return
+    if any(isinstance(looked_up(records, answer), list) for answer in asked):
+        del stream["export"]
+        stream["request"] = {"method": "POST", **create}
+        stream["sync"] = {"mode": "Full"}
 
 
 def in_batches(stream: Manifest, entries: Sequence[Entry]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import orjson
 
+from towline_connectors.engine import expressions
+from towline_connectors.engine.errors import InvalidManifest
+from towline_connectors.engine.values import Mismatch
 from towline_connectors.kit.har import Entry
 from towline_connectors.kit.matching import resource
 
@@ -51,6 +54,14 @@ def document(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        return None
+
+
+def looked_up(expression: str, answer: Any) -> Any:
+    """What an expression of the manifest finds in an answer; None where it does not fit."""
+    try:
+        return expressions.compile_expression(expression)(answer)
+    except (Mismatch, InvalidManifest):
         return None
 
 
