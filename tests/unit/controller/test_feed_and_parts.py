@@ -163,13 +163,13 @@ async def test_a_request_about_one_object_that_hangs_is_asked_again_sooner_than_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An API server that took a request and went away: what it was about must not wait as long as a list may take."""
-    monkeypatch.setattr("towline.kube.client._OBJECT_SECONDS", 0.3)
+    monkeypatch.setattr("towline.kube.client._OBJECT_SECONDS", 1.0)
     calls: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
         calls.append("list" if "limit" in request.query else "object")
         if calls.count(calls[-1]) == 1:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.5)
         return web.json_response({"items": [], "metadata": {"resourceVersion": "7"}})
 
     async with api_server(handler) as client:

@@ -59,7 +59,7 @@ def test_a_leader_that_cannot_renew_or_is_held_up_ends_its_process(
     elector = Elector(election, nobody_listens, lambda: None, lag=lambda: lag, die=lambda _: died.set())
     elector._held_at = elector._clock() - held_for  # as if it had led until the API server went away
     elector.start()
-    assert died.wait(10)
+    assert died.wait(60)
     assert not elector.leading
     elector.stop()
     assert why in caplog.text

@@ -12,7 +12,7 @@ A, B = Key("Integration", "ns", "a"), Key("Integration", "ns", "b")
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 

@@ -60,7 +60,7 @@ async def watched(server: Server, done: Any) -> tuple[list[Key], Facts]:
         users.note(OTHER, {"other"})
         await facts.read(SECRETS, "ns", "api", 0)
         task = asyncio.create_task(SecretWatch(client, facts, users, woken.append, ("ns",)).run())
-        for _ in range(400):
+        for _ in range(3000):
             if done(woken):
                 break
             await asyncio.sleep(0.01)

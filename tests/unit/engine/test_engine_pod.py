@@ -117,11 +117,13 @@ def test_sigterm_stops_between_batches_and_is_no_failure_of_the_integration(vend
 
     lay_out(tmp_path, plan(spec(vendor.url, [users()])), SECRETS)
     process = begin(tmp_path)
-    deadline = time.monotonic() + 30
-    while len(vendor.seen) < 20 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while len(vendor.seen) < 20:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 75
     left = result(tmp_path)
     assert left.reason is Reason.DISRUPTED
