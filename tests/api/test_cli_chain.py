@@ -85,6 +85,18 @@ def test_a_first_sync_that_failed_is_told_by_all_three_although_the_integration_
     assert "its last sync failed (Unreachable)" in towline("status").stdout
 
 
+def test_the_keys_of_the_json_output_stay(towline: Any, chain: str) -> None:
+    def shape(*arguments: str) -> Any:
+        found = json.loads(towline(*arguments, "-o", "json").stdout)
+        return set(found[0] if isinstance(found, list) else found)
+
+    assert shape("why", "prod") == {"ready", "reason", "message", "failing", "chain", "cure"}
+    assert shape("tree", "prod") == {"depth", "object", "state", "age", "message"}
+    assert shape("status", "prod") == {"integration", "syncJobs"}
+    assert shape("status") >= {"apiVersion", "kind", "metadata", "spec"}
+    assert shape("check") == {"about", "verdict", "text", "cure"}
+
+
 def test_the_tree_holds_what_hangs_on_the_integration(towline: Any, chain: str) -> None:
     ended = towline("tree", "prod")
     assert ended.returncode == 0, ended.stderr

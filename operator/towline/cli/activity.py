@@ -157,8 +157,9 @@ def _row(record: dict[str, Any]) -> list[str]:
     message = "" if record["outcome"] == "Completed" else record["message"] or ""  # the numbers beside it say it all
     if changed := detail.get("changed"):
         message = f"{', '.join(changed)} changed"
-    if (detail.get("count") or 0) > 1:
-        message = f"{detail['count']} checks until {_until(record)} {message}".rstrip()
+    more = " or more" if detail.get("interrupted") else ""  # the operator was restarted meanwhile
+    if (detail.get("count") or 0) > 1 or more:
+        message = f"{detail['count']}{more} checks until {_until(record)} {message}".rstrip()
     by = record["actor"] or record["trigger"]
     return [
         record["time"][:19].replace("T", " "),
