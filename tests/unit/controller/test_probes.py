@@ -17,9 +17,11 @@ from tests.unit.core.build import NOW, around, integration, secret
 from tests.unit.core.build import connector as acme
 
 from towline.api.conditions import Reason
+from towline.controller.audit import Audit
 from towline.controller.breakers import FAILURES_UNTIL_OPEN, Breakers
 from towline.controller.probes import Found, Prober, Target
 from towline.controller.queue import Key
+from towline.core import checks
 from towline.core.expiry import Expiry
 from towline.core.facts import RunSettings
 from towline.core.health import State
@@ -97,6 +99,22 @@ async def test_a_probe_gets_the_credentials_by_name_and_only_a_change_of_state_i
         track = made.prober.track(KEY)
         assert track is not None
         assert track.state is State.HEALTHY
+
+
+async def test_a_change_of_outcome_is_told_even_where_the_state_stays() -> None:
+    """Checks of the other outcome are over: the status has to keep them until a run records them."""
+    async with hand() as made:
+        audit = Audit()
+        made.prober.heard = audit.checked
+        made.answers = [Reason.REACHABLE, Reason.REACHABLE, Reason.UNREACHABLE, Reason.REACHABLE, Reason.REACHABLE]
+        made.consider()
+        for _ in range(5):
+            await made.turn()
+            made.now += timedelta(minutes=1)
+        assert made.changed == [KEY] * 3, "good, bad, good again; the second of each is no news"
+        kept = checks.status(audit.ledger(KEY, f"uid-{KEY.name}", None))
+        assert kept is not None
+        assert [(one["outcome"], one["count"]) for one in kept["unrecorded"]] == [("Reachable", 2), ("Unreachable", 1)]
 
 
 async def test_credentials_that_a_sync_was_refused_with_are_not_probed_and_new_ones_are() -> None:
