@@ -9,7 +9,7 @@ import click
 
 from towline.cli.errors import CliError
 from towline.cli.lazy import LazyGroup, UnreadError, Verb
-from towline.cli.output import program, say
+from towline.cli.output import program, say, speak_unicode
 
 VERBS: tuple[tuple[str, tuple[Verb, ...]], ...] = (
     (
@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = os.environ.get("TOWLINE_DEBUG", "") not in ("", "0")
     usage_code = _usage_code(arguments)
+    speak_unicode()
     try:
         code = cli.main(args=arguments, prog_name=program(), standalone_mode=False)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -33,6 +34,22 @@ def program() -> str:
 def colours(stream: TextIO) -> bool:
     """Whether to colour: a terminal, not a dumb one, and NO_COLOR (https://no-color.org) not set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def coloured(line: str) -> str:
+    """A line of stdout whose first character is a mark such as ✔."""
+    colour = _COLOURS.get(line[:1], "")
+    return f"{colour}{line[:1]}{_RESET}{line[1:]}" if colour and colours(sys.stdout) else line
+
+
+def speak_unicode() -> None:
+    """Output in an encoding that lacks our marks and people's names must not end in an error: a file or a pipe gets
+    UTF-8, as from kubectl; a terminal gets a question mark in their place."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not _speaks_utf8(sys.stdout):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="replace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
 
 
 def say(symbol: str, text: str) -> None:

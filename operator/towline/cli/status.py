@@ -11,7 +11,7 @@ import click
 
 from towline.cli import cluster
 from towline.cli.errors import NOT_READY
-from towline.cli.output import number, print_json, program, prose, say, table, terminal_width
+from towline.cli.output import coloured, number, print_json, program, prose, say, table, terminal_width
 from towline.cli.verdict import Verdict, condition, judge
 
 SPARE = ("next sync", "connector", "last sync")  # columns of the list that a narrow terminal does without
@@ -99,7 +99,8 @@ def headlines(found: Verdict, name: str, now: datetime) -> list[str]:
         clock = found.since[11:16] if today else found.since[:16].replace("T", " ")
         lasting = f" (since {clock} UTC, {relative(found.since, now)})"
     sentence = found.sentence(lambda time: relative(time, now))
-    return [prose(f"{verdict}: {found.headline}{lasting}", label=f"{found.mark} {name} "), prose(sentence, 2)]
+    first = prose(f"{verdict}: {found.headline}{lasting}", label=f"{found.mark} {name} ")
+    return [coloured(first), prose(sentence, 2)]
 
 
 def _jobs(jobs: list[dict[str, Any]], now: datetime) -> str:

@@ -38,6 +38,13 @@ def test_a_reader_that_has_read_enough_makes_no_failure() -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_an_encoding_without_our_marks_is_no_failure() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+    ended = subprocess.run([TOWLINE, "explain", "servicenow"], capture_output=True, timeout=60, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "users              → user" in ended.stdout.decode("utf-8")
+
+
 def test_a_kubeconfig_that_is_not_there_or_is_none_is_told_by_its_name(tmp_path: Path) -> None:
     assert str(refused(kubeconfig="/nowhere/config")) == "There is no file /nowhere/config."
     for text in ("junk: [", "- 1\n- 2\n", "contexts: 7\n"):
