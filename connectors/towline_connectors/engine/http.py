@@ -29,13 +29,15 @@ from towline_connectors.engine.addresses import gate as gate_of  # noqa: E402
 from towline_connectors.engine.certificates import Lifetime  # noqa: E402
 from towline_connectors.engine.errors import (  # noqa: E402
     ConfigInvalid,
+    CredentialsRejected,
     HostNotAllowed,
     SchemaMismatch,
     Unreachable,
 )
 from towline_connectors.engine.hosts import environment_proxy, host_allowed  # noqa: E402
 from towline_connectors.engine.hosts import origin as origin  # noqa: E402
-from towline_connectors.engine.network import cause  # noqa: E402
+from towline_connectors.engine.network import cause, refused_certificate  # noqa: E402
+from towline_connectors.engine.tls import Certificates  # noqa: E402
 
 MAX_BODY = 256 << 20  # bytes of one answer, after inflating
 MAX_REDIRECTS = 5
@@ -103,7 +105,7 @@ class Client:
         proxy: str | None = None,
         reroute: str | None = None,
         max_body: int = MAX_BODY,
-        tls: Callable[[ssl.SSLContext], None] | None = None,
+        tls: Certificates | None = None,
         gate: Gate | None = None,
     ) -> None:
         self._gate = gate or gate_of(None)
@@ -114,8 +116,9 @@ class Client:
         self._proxy = proxy
         self._reroute = reroute
         self.max_body = max_body
-        self._more_tls = tls
-        self._clients: dict[tuple[str, str | None], httpx.AsyncClient] = {}
+        self._certificates = tls
+        self._clients: dict[tuple[str, str | None, int], httpx.AsyncClient] = {}
+        """By scheme, proxy, and the edition of the Secret: once its values are others, connections are made anew."""
         self._agent = user_agent()
         self.counts: Counter[str] = Counter()
         self.certificate: Lifetime | None = None
@@ -235,14 +238,16 @@ class Client:
         self.received += size
 
     def _told(self, request: HttpRequest, host: str) -> _Told:
-        return _Told(self.counts, request, host)
+        own = self._certificates is not None and self._certificates.own
+        return _Told(self.counts, request, host, own)
 
     def _client(self, url: str, host: str) -> httpx.AsyncClient:
         scheme, _, port = origin(url)
         proxy = self._proxy or environment_proxy(host) if scheme == "https" else None
         if proxy and is_address(host):
             self._gate.check(host, [host], port or 443)  # names are the proxy's to resolve, and to judge
-        client = self._clients.get((scheme, proxy))
+        edition = self._certificates.edition if self._certificates else 0
+        client = self._clients.get((scheme, proxy, edition))
         if client is None:
             transport = httpx.AsyncHTTPTransport(
                 verify=self._tls() if scheme == "https" else _no_tls(),
@@ -254,11 +259,11 @@ class Client:
                 connecting.put_behind(transport, self._gate)
             timeout = httpx.Timeout(self._timeout, connect=min(CONNECT_SECONDS, self._timeout))
             client = httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
-            self._clients[scheme, proxy] = client
+            self._clients[scheme, proxy, edition] = client
         return client
 
     def _tls(self) -> ssl.SSLContext:
-        if not self._ca_bundle and not self._more_tls:
+        if not self._ca_bundle and not self._certificates:
             return _public_tls()
         context = _new_tls()
         if self._ca_bundle:
@@ -266,8 +271,8 @@ class Client:
                 context.load_verify_locations(self._ca_bundle)
             except (OSError, ssl.SSLError):
                 raise ConfigInvalid("The CA bundle holds no certificate in PEM form.") from None
-        if self._more_tls:
-            self._more_tls(context)
+        if self._certificates:
+            self._certificates.add(context)
         return context
 
     async def close(self) -> None:
@@ -300,10 +305,12 @@ def _public_tls() -> ssl.SSLContext:
 class _Told:
     """Turns what httpx and the network raise into a sentence."""
 
-    def __init__(self, counts: Counter[str], request: HttpRequest, host: str) -> None:
+    def __init__(self, counts: Counter[str], request: HttpRequest, host: str, own: bool) -> None:
+        """`own`: whether a client certificate is shown."""
         self._counts = counts
         self._request = request
         self._host = host
+        self._own = own
 
     def __enter__(self) -> None:
         return None
@@ -311,6 +318,11 @@ class _Told:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.HTTPError | httpx.StreamError | OSError | TimeoutError):
             self._counts["error"] += 1
+            if self._own and (why := refused_certificate(error)):
+                raise CredentialsRejected(
+                    f"{self._host} does not accept the client certificate: {why}. Put one that it accepts into the"
+                    " Secret, together with its key."
+                ) from error
             raise Unreachable(f"{self._host} {cause(error)}.") from error
         if isinstance(error, httpx.InvalidURL | UnicodeError | ValueError):
             what = f"{self._request.method} {self._request.shown}"

@@ -5,6 +5,18 @@ from __future__ import annotations
 import socket
 import ssl
 
+_ALERTS = {
+    "CERTIFICATE_EXPIRED": "it has expired",
+    "CERTIFICATE_REVOKED": "it was revoked",
+    "UNKNOWN_CA": "its issuer is not one that the system trusts",
+    "CERTIFICATE_REQUIRED": "none was shown that the system could take",
+    "ACCESS_DENIED": "it has no access",
+    "UNSUPPORTED_CERTIFICATE": "it is of a kind that the system does not take",
+    "BAD_CERTIFICATE": "the system calls it bad",
+    "CERTIFICATE_UNKNOWN": "the system could not check it",
+}
+"""What a server says of a client's certificate (RFC 8446, 6.2), by the end of OpenSSL's names for it."""
+
 
 def _is(error: BaseException, *names: str) -> bool:
     """Whether an exception is, or derives from, one of httpx' classes of these names."""
@@ -18,6 +30,8 @@ def cause(error: BaseException) -> str:
             return "cannot be resolved (DNS); check its name"
         if isinstance(link, ssl.SSLCertVerificationError):
             return f"shows a certificate that is not trusted ({link.verify_message}); give its CA in the CA bundle"
+        if isinstance(link, ssl.SSLError) and str(link.reason or "").endswith("_ALERT_CERTIFICATE_REQUIRED"):
+            return "asks for a client certificate, and none is sent"
         if isinstance(link, ssl.SSLError):
             return "fails the TLS handshake; check its address and port"
         if isinstance(link, ConnectionRefusedError):
@@ -31,6 +45,16 @@ def cause(error: BaseException) -> str:
         if isinstance(link, ConnectionResetError) or _is(link, "RemoteProtocolError", "ReadError"):
             return "closed the connection in the middle of an answer"
     return f"cannot be reached ({type(error).__name__})"
+
+
+def refused_certificate(error: BaseException) -> str:
+    """Why the other side does not accept the client certificate; empty where it did not say so."""
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLCertVerificationError):
+            _, alert, name = str(link.reason or "").partition("_ALERT_")
+            if alert and name in _ALERTS:
+                return _ALERTS[name]
+    return ""
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -203,6 +203,8 @@ def _run(plan: Plan, credentials: dict[str, str], target: str, paths: Paths, pod
         """The kubelet has brought the mounted files up to date, if the Secret has changed."""
         try:
             fresh = read_credentials(paths, plan)
+            while fresh != (again := read_credentials(paths, plan)):
+                fresh = again  # all at one time: a certificate and a key of two times do not fit
         except Unfit:
             return credentials  # it is being changed; what is there now helps nobody
         _log_through(Redactor([*credentials.values(), *fresh.values(), *_url_secrets(target)]))

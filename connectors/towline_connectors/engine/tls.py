@@ -6,27 +6,40 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from towline.api.auth import Tls
 from towline_connectors.engine import interpolate
 from towline_connectors.engine.errors import ConfigInvalid
-from towline_connectors.engine.interpolate import Scope
+from towline_connectors.engine.interpolate import Scope, Secrets
 
 
-def configured(tls: Tls | None, scope: Scope) -> Callable[[ssl.SSLContext], None] | None:
-    """What adds the manifest's certificates to a context; None when there are none. The returned function raises
-    ConfigInvalid when a text is no certificate or the key does not fit."""
-    if tls is None:
-        return None
-    certificate, key, password, ca = (
-        interpolate.maybe(text, scope) for text in (tls.certificate, tls.key, tls.key_password, tls.ca)
-    )
-    if not certificate and not ca:
-        return None
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The manifest's certificates, with the Secret's values of the moment at which they are asked for."""
 
-    def add(context: ssl.SSLContext) -> None:
+    tls: Tls
+    scope: Scope
+
+    @property
+    def edition(self) -> int:
+        """Which values of the Secret those are."""
+        secrets = self.scope.get("secret")
+        return secrets.edition if isinstance(secrets, Secrets) else 0
+
+    @property
+    def own(self) -> bool:
+        """Whether there is a client certificate."""
+        return bool(interpolate.maybe(self.tls.certificate, self.scope))
+
+    def add(self, context: ssl.SSLContext) -> None:
+        """Raises ConfigInvalid when a text is no certificate or the key does not fit."""
+        certificate, key, password, ca = (
+            interpolate.maybe(text, self.scope)
+            for text in (self.tls.certificate, self.tls.key, self.tls.key_password, self.tls.ca)
+        )
         if ca:
             try:
                 context.load_verify_locations(cadata=ca)
@@ -38,7 +51,12 @@ def configured(tls: Tls | None, scope: Scope) -> Callable[[ssl.SSLContext], None
         if certificate:
             _load(context, f"{certificate}\n{key}", password)
 
-    return add
+
+def configured(tls: Tls | None, scope: Scope) -> Certificates | None:
+    """The manifest's certificates; None when there are none."""
+    if tls is None or not (interpolate.maybe(tls.certificate, scope) or interpolate.maybe(tls.ca, scope)):
+        return None
+    return Certificates(tls, scope)
 
 
 def _load(context: ssl.SSLContext, chain: str, password: str) -> None:
