@@ -320,7 +320,7 @@ class CheckStreak(Model):
     message: str | None = Field(default=None, max_length=256, description="What the first of them was told.")
     since: Time = Field(description="The first.")
     until: Time = Field(description="The last.")
-    count: int = Field(description="How many.")
+    count: int = Field(ge=1, description="How many.")
     interrupted: bool | None = Field(
         default=None, description="The operator was restarted meanwhile: there were more than are counted."
     )

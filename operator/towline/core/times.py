@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 def text(moment: datetime) -> str:
     """`2026-11-21T08:32:22Z`; fractions of a second are dropped."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime writes the year 1 with one digit, which the API server takes for no time.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def moment(value: str | None) -> datetime | None:

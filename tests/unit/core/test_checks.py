@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.unit.core.build import NOW, sync
 
 from towline.api.conditions import Reason
@@ -119,6 +121,17 @@ def test_what_the_operator_before_wrote_last_is_not_lost() -> None:
     assert [one for one in told(both) if one[0] == "Reachable"] == [("Reachable", 3)]
     assert both.streaks[1].first == NOW + timedelta(minutes=3), "when the rejection began"
     assert both.outcome == "CredentialsRejected"
+
+
+def test_a_status_that_somebody_wrote_by_hand_starts_runs_all_the_same() -> None:
+    streak = {"outcome": "Reachable", "since": "0001-01-01T00:00:00Z", "until": "2026-11-21T08:00:00+02:00", "count": 7}
+    with pytest.raises(ValidationError):
+        ChecksStatus.model_validate({"unrecorded": [{**streak, "count": -1}]})
+    odd = ChecksStatus.model_validate({"outcome": "Odd", "since": "2026-11-21T08:00:00Z", "unrecorded": [streak]})
+    ledger = checks.remembered(odd)
+    first = checks.records(ledger, "prod", "u-1")[0]
+    assert (first.time, first.finished) == ("0001-01-01T00:00:00Z", "2026-11-21T06:00:00Z")
+    assert checks.remembered(ChecksStatus.model_validate({"unrecorded": [streak]})) == Ledger(), "nothing is since when"
 
 
 @dataclass
