@@ -52,7 +52,7 @@ def scale(stage: Stage, random_: random.Random, size: int) -> Outcome:
         chosen = random_.sample(range(number), number // 2)
         asyncio.run(_touch(stage, chosen, turn))
         found.injected += len(chosen)
-        _rest(stage)
+        stage.rest()
         memory.append(operator.rss_mib())
     found.expect(max(memory) <= MOST_MIB, f"{max(memory):.0f} MiB")
     found.expect(memory[-1] <= SLOPE * memory[0], f"memory grows: {', '.join(f'{each:.0f}' for each in memory)} MiB")
@@ -94,15 +94,6 @@ async def _touch(stage: Stage, chosen: list[int], turn: int) -> None:
 def _judged(stage: Stage) -> int:
     found = stage.listed("integrations")
     return sum((one.get("status") or {}).get("observedGeneration") == one["metadata"]["generation"] for one in found)
-
-
-def _rest(stage: Stage) -> None:
-    """Until nothing was written for a while."""
-    last = -1
-    deadline = time.monotonic() + 120
-    while stage.proxy.writes != last and time.monotonic() < deadline:
-        last = stage.proxy.writes
-        time.sleep(2)
 
 
 POISON = ("hang", "crash", "garbage", "liar", "deaf", "babble")

@@ -310,7 +310,7 @@ def restarts(stage: Stage, random_: random.Random, size: int) -> Outcome:
         stage.ask(name, "once")
     until("all have run", lambda: _all_ended(stage, len(names)))
     until("no Job stays", lambda: not stage.cluster.jobs())
-    time.sleep(2)
+    stage.rest()
     writes = stage.proxy.writes
     for _ in range(size):
         operator.kill()

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -247,6 +248,13 @@ class Stage:
     def ask(self, name: str, token: str) -> None:
         """Ask for a sync by annotation."""
         self.cluster.patch("integrations", name, {"metadata": {"annotations": {"towline.dev/requested-at": token}}})
+
+    def rest(self, pause: float = 2.0) -> None:
+        """Wait until nothing was written for `pause` seconds."""
+        last, deadline = -1, time.monotonic() + 120
+        while self.proxy.writes != last and time.monotonic() < deadline:
+            last = self.proxy.writes
+            time.sleep(pause)
 
     def settled(self, seconds: float = 60.0) -> list[dict[str, Any]]:
         """The SyncJobs once all of them have ended."""

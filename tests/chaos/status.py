@@ -233,11 +233,7 @@ def _objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 def _quiet(found: Outcome, stage: Stage, seconds: float) -> None:
     until("no shape is left", lambda: not _shape_names(stage), 120)
-    last = -1
-    deadline = time.monotonic() + 60
-    while stage.proxy.writes != last and time.monotonic() < deadline:
-        last = stage.proxy.writes
-        time.sleep(5)
+    stage.rest(pause=5)
     before = stage.proxy.writes
     time.sleep(seconds)
     written = stage.proxy.writes - before

@@ -217,7 +217,7 @@ def assert_told(towline: Towline, namespace: str, integration: str, reason: str)
         own = [each for each in found if each["involvedObject"]["name"] in {run, integration}]
         return next((each for each in own if each["type"] == "Warning"), None)
 
-    warning = until(event, 20, lambda: towline.describe(namespace, integration))
+    warning = until(event, 60, lambda: towline.describe(namespace, integration))
     message = warning.get("message", "")
     assert message
     assert "Traceback" not in message
@@ -227,7 +227,7 @@ def assert_told(towline: Towline, namespace: str, integration: str, reason: str)
         lines = [line for line in towline.metrics().splitlines() if line.startswith("towline_sync_runs_total{")]
         return any(all(label in line for label in labels) for line in lines)
 
-    until(counted, 20, towline.metrics)
+    until(counted, 60, towline.metrics)
     logs = towline.target.kubectl(
         "-n", namespace, "logs", f"--selector=towline.dev/integration={integration}", "--tail=-1", check=False
     )

@@ -42,10 +42,10 @@ def test_findings_point_at_assets_and_vulnerabilities_that_are_there(
 
 
 def test_kubectl_wait_ends_when_the_integration_is_ready(towline: Towline, namespace: str, synced: str) -> None:
-    towline.target.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"integration/{synced}", "--timeout=30s")
+    towline.target.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"integration/{synced}", "--timeout=60s")
     run = towline.runs(namespace, synced)[-1]["metadata"]["name"]
     towline.target.kubectl(
-        "-n", namespace, "wait", "--for=jsonpath={.status.completionTime}", f"syncjob/{run}", "--timeout=30s"
+        "-n", namespace, "wait", "--for=jsonpath={.status.completionTime}", f"syncjob/{run}", "--timeout=60s"
     )
 
 
@@ -76,7 +76,7 @@ def test_prometheus_sees_it(towline: Towline, namespace: str, synced: str) -> No
                 return line.rpartition(" ")[2]
         return ""
 
-    until(lambda: sample("towline_integration_condition", type="Ready", status="True") == "1.0", 10)
+    until(lambda: sample("towline_integration_condition", type="Ready", status="True") == "1.0", 60)
     assert float(sample("towline_integration_last_success_timestamp_seconds")) > 1_700_000_000
     assert float(sample("towline_sync_runs_total", reason="Completed")) >= 1
 
@@ -85,7 +85,7 @@ def test_a_request_syncs_again_and_only_what_changed(towline: Towline, namespace
     before = len(towline.runs(namespace, synced))
     token = "towline.dev/requested-at=again"
     towline.target.kubectl("-n", namespace, "annotate", "integration", synced, "--overwrite", token)
-    until(lambda: len(towline.runs(namespace, synced)) > before, 30)
+    until(lambda: len(towline.runs(namespace, synced)) > before, 60)
     assert towline.result(namespace, synced)["reason"] == "Completed"
     run = towline.runs(namespace, synced)[-1]
     assert run["spec"]["trigger"] == "Manual"
@@ -129,9 +129,9 @@ def test_rows_can_go_to_postgresql(towline: Towline, namespace: str, warehoused:
 
 
 @pytest.fixture(scope="module")
-def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]:
-    """The pod of a sync that is at work."""
-    towline.servicenow(namespace, "slow", servicenow, lingering=True)
+def running(towline: Towline, namespace: str, sluggish: str) -> dict[str, Any]:
+    """The pod of a sync that is at work, and will be for minutes."""
+    towline.servicenow(namespace, "slow", sluggish)
 
     def at_work() -> dict[str, Any] | None:
         pods = towline.pods(namespace, "slow")
@@ -143,7 +143,7 @@ def running(towline: Towline, namespace: str, servicenow: str) -> dict[str, Any]
 def towline_command(towline: Towline, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": str(towline.target.kubeconfig), "PYTHONUTF8": "1"}
     command = [str(Path(sys.executable).with_name("towline")), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_the_command_line_finds_the_pod_of_a_running_sync(

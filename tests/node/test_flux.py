@@ -15,7 +15,7 @@ from hack.chart import CHECKOUT
 from hack.demo.systems import secret
 from tests.cluster.binaries import is_built
 from tests.node import flux
-from tests.node.installation import Towline, condition, until
+from tests.node.installation import SELDOM, Towline, condition, until
 
 pytestmark = [
     pytest.mark.node,
@@ -69,10 +69,11 @@ def applied(
     folder = tmp_path_factory.mktemp("flux")
     kustomization = yaml.safe_load((EXAMPLES / "flux" / "kustomization.yaml").read_text())
     host = {"op": "replace", "path": "/spec/config", "value": {"host": servicenow, "scheme": "http"}}
+    seldom = {"op": "replace", "path": "/spec/schedule", "value": SELDOM}
     volume = {"op": "remove", "path": "/spec/destinationSecretRef"}
     patch = {
         "target": {"kind": "Integration", "name": "servicenow"},
-        "patch": yaml.safe_dump([host, volume]),
+        "patch": yaml.safe_dump([host, volume, seldom]),
     }
     # Feeds are on the internet, where these tests have no business.
     rest = {"target": {"name": "kev"}, "patch": "- {op: add, path: /spec/suspend, value: true}"}
@@ -124,7 +125,7 @@ def test_a_sync_that_runs_does_not_make_flux_unready_and_nothing_drifts(applied:
     command = ["annotate", "integration", "servicenow", "--field-manager=flux-client-side-apply"]
     tokens = ["towline.dev/requested-at=flux", "towline.dev/full-at=flux"]
     towline.target.kubectl("-n", namespace, *command, *tokens)
-    until(lambda: towline.runs(namespace, "servicenow")[-1]["spec"]["trigger"] == "Manual", 30)
+    until(lambda: towline.runs(namespace, "servicenow")[-1]["spec"]["trigger"] == "Manual", 60)
     applied.ask("while-a-sync-runs")
     assert condition(towline.runs(namespace, "servicenow")[-1], "Succeeded")["status"] == "Unknown", "it ended too soon"
     assert applied.ready()["status"] == "True"

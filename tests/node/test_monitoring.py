@@ -46,14 +46,14 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """A Prometheus that has seen two syncs of the Integration `tenable` end."""
     with scraping(metrics_address, tmp_path_factory.mktemp("prometheus")) as found:
-        until(lambda: found.query("towline_build_info"), 30)
+        until(lambda: found.query("towline_build_info"), 90)
         towline.tenable(namespace, "tenable", tenable)
         assert towline.result(namespace, "tenable")["reason"] == "Completed"
         # A counter's first value is no increase: only the second sync moves the rates.
         runs = f'sum(towline_sync_runs_total{{namespace="{namespace}"}})'
-        until(lambda: found.query(f"{runs} >= 1"), 30)
+        until(lambda: found.query(f"{runs} >= 1"), 90)
         towline.target.kubectl("-n", namespace, "annotate", "integration", "tenable", "towline.dev/requested-at=again")
-        until(lambda: found.query(f"{runs} >= 2"), 60)
+        until(lambda: found.query(f"{runs} >= 2"), 90)
         time.sleep(2)  # one more scrape, so that the last increase lies within a range
         yield found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,16 +64,22 @@ def put(target: Target, release: Release) -> None:
 def settled(target: Target) -> None:
     """Wait until an operator of this release leads and has looked at every Connector as it is now."""
 
-    def leads() -> bool:
+    def leader() -> str:
         (lease,) = target.objects("-n", SYSTEM_NAMESPACE, "lease", RELEASE)
-        return any(lease["spec"].get("holderIdentity", "").startswith(pod) for pod in operators(target))
+        holder = lease["spec"].get("holderIdentity", "")
+        return next((pod for pod in operators(target) if holder.startswith(pod)), "")
+
+    def works() -> bool:
+        """It writes the Connectors before it looks at anything."""
+        path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{leader()}:8080/proxy/metrics"
+        return "towline_reconcile_duration_seconds_count{" in target.kubectl("get", "--raw", path, check=False)
 
     def looked() -> bool:
         found = target.objects("connectors")
         return all(each["status"]["observedGeneration"] == each["metadata"]["generation"] for each in found)
 
-    until(leads, 60)
-    time.sleep(3)  # it writes the Connectors first
+    until(leader, 60)
+    until(works, 60)
     until(looked, 60)
 
 
@@ -119,9 +124,10 @@ def availability(target: Target) -> Iterator[list[int]]:
     command = [str(find_kubectl()), f"--kubeconfig={target.kubeconfig}", "-n", SYSTEM_NAMESPACE, "get", "--watch"]
     command += [f"deployment/{RELEASE}", "-o", "jsonpath={.status.availableReplicas}{'\\n'}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said.append(int(process.stdout.readline() or 0))  # it watches from now on
         yield said
         process.terminate()
-        assert process.stdout is not None
         said += [int(line or 0) for line in process.stdout.read().splitlines()]
 
 
