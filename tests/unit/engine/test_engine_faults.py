@@ -13,6 +13,7 @@ from tests.unit.engine.vendor import Vendor
 
 from towline.api.conditions import Reason
 from towline.contract import Plan
+from towline_connectors.engine import clock
 from towline_connectors.engine.run import Progress, run
 from towline_connectors.sinks.base import Session, SinkError
 
@@ -57,13 +58,19 @@ def test_a_bug_is_called_a_bug_and_shows_no_traceback(vendor: Vendor, database: 
     assert "tok-123" not in result.message
 
 
-def test_the_deadline_ends_a_run_and_what_was_read_stays(vendor: Vendor, database: Path) -> None:
+def test_the_deadline_ends_a_run_and_what_was_read_stays(
+    vendor: Vendor, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, later = clock.monotonic, [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now() + later[0])
+
     @vendor.on("GET", "/users")
     async def handler(request: web.Request) -> web.Response:
         at = int(request.query["offset"])
+        later[0] = 3600 if at >= 300 else 0
         return web.json_response({"items": [{"id": f"u{at + n}", "name": "x"} for n in range(10)]})
 
-    endless: Plan = plan(spec(vendor.url, [users()]), deadline_seconds=2)
+    endless: Plan = plan(spec(vendor.url, [users()]), deadline_seconds=600)
     result = sync(endless, database)
     assert result.reason is Reason.DEADLINE_EXCEEDED
     assert len(live(database)) == result.streams[0].read > 0
