@@ -147,6 +147,7 @@ def operator(
 ) -> None:
     """Run the operator until SIGTERM. Each option can be set in the environment as TOWLINE_OPERATOR_…"""
     import asyncio
+    import importlib
     import logging
     from importlib.metadata import version
 
@@ -197,6 +198,8 @@ def operator(
         access = find_access(kubeconfig, context)
     except AccessError as error:
         raise CliError(str(error)) from None
+    # Now, not while the first Connector is judged: a sync would wait for it.
+    importlib.import_module("towline_connectors.engine.compile")
     asyncio.run(run(settings, access, compile_problems, version("towline"), _prober()))
 
 
