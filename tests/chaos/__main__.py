@@ -68,7 +68,7 @@ def _on_a_node() -> int:
         suite = ElementTree.parse(report).getroot()[0] if report.exists() else ElementTree.Element("testsuite")
     tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
     failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0)) + (0 if tests else 1)
-    about = "pod evicted, node drained, kubelet stopped, on a real node"
+    about = "pod evicted, out of memory, node drained, kubelet stopped, on a real node"
     print(f"PROMISE 9 {tests - skipped} {failed}    # {about}, {time.monotonic() - began:.0f} s", flush=True)
     if failed:
         print(ran.stdout[-4000:], ran.stderr[-2000:], flush=True)
