@@ -153,12 +153,14 @@ def operator(
 
     from towline.controller.leader import Election
     from towline.controller.main import run
+    from towline.controller.memory import give_back
     from towline.controller.settings import Settings
     from towline.core.facts import RunSettings
     from towline.kube.access import AccessError, find_access
 
     logging.basicConfig(level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _audit_lines()
+    give_back()
     resources = _resources(job_resources)
     runs = RunSettings(
         image=image,
