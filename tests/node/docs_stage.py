@@ -244,7 +244,7 @@ class Stage:
         if text.startswith("towline connector ") or text.startswith("towline explain "):
             text = text.replace("NAME", "newone" if " new " in text else "cisa-kev")
         if text.startswith("towline logs "):
-            text = text.replace("NAME ", "tenable-prod ")
+            text = text.replace("logs NAME", "logs tenable-prod")
         host = self.systems["servicenow"].documents()[-1]["spec"]["config"]["host"]
         for pattern, value in (
             (r"\bsyncjob NAME\b", lambda: f"syncjob {self._sync()}"),
