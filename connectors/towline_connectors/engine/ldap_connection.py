@@ -18,6 +18,7 @@ from ldap3.core.exceptions import LDAPException
 from towline.api.directory import Directory
 from towline_connectors.engine.addresses import plain_host
 from towline_connectors.engine.errors import ConfigInvalid, CredentialsRejected, HostNotAllowed, KeyMissing, Unreachable
+from towline_connectors.engine.hosts import host_allowed
 from towline_connectors.engine.interpolate import Scope, Secrets
 from towline_connectors.engine.ldap_errors import cause
 from towline_connectors.engine.ldap_search import expect, understood
@@ -49,7 +50,7 @@ class Dialer:
             raise ConfigInvalid(
                 "config.url names no host as people write it: write its DNS name, or an IP address in its usual form."
             )
-        if not _allowed(self.host, setup.allowed_hosts):
+        if not host_allowed(self.host, setup.allowed_hosts):
             raise HostNotAllowed(
                 f"The credentials may not go to {self.host}: let the annotation towline.dev/allowed-hosts of the"
                 f" Secret name it."
@@ -172,10 +173,3 @@ def _address(url: str) -> tuple[str, int, bool]:
         raise ConfigInvalid(f'"{url}" is no address of a directory: write ldaps://HOST or ldaps://HOST:PORT.')
     ldaps = parts.scheme == "ldaps"
     return parts.hostname, port or (636 if ldaps else 389), ldaps
-
-
-def _allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    for entry in (a.lower() for a in allowed):
-        if entry == host or (entry.startswith("*.") and host.endswith(entry[1:])):
-            return True
-    return False

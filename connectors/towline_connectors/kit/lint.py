@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from towline.api.connector import ConnectorSpec
 from towline.api.http import Http
+from towline_connectors.engine.hosts import host_allowed
 from towline_connectors.kit import dummies
 
 # Credentials that auth kinds take when the manifest does not name any.
@@ -93,7 +94,7 @@ def _hosts(spec: ConnectorSpec) -> Iterator[str]:
             yield "spec.egress: it is missing: list the hosts that the connector talks to"
             return
         host = _host(url)
-        fixed = host is not None and any(_covers(entry, host) for entry in egress)
+        fixed = host is not None and host_allowed(host, tuple(egress))
         keys = {key for kind, key, _member in dummies.references(url) if kind == "config"}
         chosen = any(key in entry for entry in egress for key in keys)
         if not fixed and not chosen:
@@ -105,10 +106,6 @@ def _host(url: str) -> str | None:
     if "${" in url.partition("://")[2].partition("/")[0] or url.startswith("${"):
         return None
     return urlsplit(url).hostname
-
-
-def _covers(entry: str, host: str) -> bool:
-    return entry == host or (entry.startswith("*.") and host.endswith(entry[1:]))
 
 
 def _http(spec: ConnectorSpec, http: Http) -> Iterator[str]:
