@@ -27,6 +27,12 @@ from towline.cli.errors import CliError
 @click.option("--max-active-per-connector", type=click.IntRange(0, 10000), default=0, help="0: no limit of its own.")
 @click.option("--job-resources", default="", metavar="JSON", help='For example {"limits": {"memory": "512Mi"}}.')
 @click.option("--job-priority-class", default="", help="PriorityClass of the connectors' pods.")
+@click.option(
+    "--job-pod",
+    default="",
+    metavar="JSON",
+    help="More of the connectors' pods: nodeSelector, tolerations, labels, annotations, securityContext.",
+)
 @click.option("--job-deadline", type=click.IntRange(60), default=3600, show_default=True, help="Seconds per attempt.")
 @click.option(
     "--start-timeout",
@@ -119,6 +125,7 @@ def operator(
     max_active_per_connector: int,
     job_resources: str,
     job_priority_class: str,
+    job_pod: str,
     job_deadline: int,
     start_timeout: int,
     destination_secret: str,
@@ -174,6 +181,7 @@ def operator(
         activity_days=activity_days,
         start_timeout_seconds=start_timeout,
         priority_class=job_priority_class,
+        pod=_pod(job_pod),
         resources=resources or RunSettings().resources,
         egress=_egress(egress_allow, egress_deny),
         progress_url=progress_url,
@@ -272,12 +280,48 @@ def _egress(allow: tuple[str, ...], deny: tuple[str, ...]) -> Any:
 
 
 def _resources(text: str) -> dict[str, dict[str, str]]:
+    return _object(text, "--job-resources", {"requests": dict, "limits": dict})
+
+
+def _pod(text: str) -> Any:
+    from towline.core.facts import PodSettings
+    from towline.core.restricted import CHOSEN
+
+    option = "--job-pod"
+    kinds: dict[str, type] = {
+        "nodeSelector": dict,
+        "tolerations": list,
+        "labels": dict,
+        "annotations": dict,
+        "securityContext": dict,
+    }
+    found = _object(text, option, kinds)
+    context = found.get("securityContext")
+    if fixed := sorted(set(context or {}) - CHOSEN):
+        may = ", ".join(sorted(CHOSEN))
+        raise click.BadParameter(f"securityContext takes {may}; not {', '.join(fixed)}", param_hint=option)
+    return PodSettings(
+        node_selector=found.get("nodeSelector") or {},
+        tolerations=tuple(found.get("tolerations") or ()),
+        labels=found.get("labels") or {},
+        annotations=found.get("annotations") or {},
+        security_context=context,
+    )
+
+
+def _object(text: str, option: str, kinds: dict[str, type]) -> dict[str, Any]:
+    """A JSON object with these fields at most, each of its kind; nothing when `text` is empty."""
     if not text:
         return {}
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise click.BadParameter(f"not JSON: {error}", param_hint="--job-resources") from None
-    if not isinstance(found, dict) or set(found) - {"requests", "limits"}:
-        raise click.BadParameter("give an object with requests and limits", param_hint="--job-resources")
+        raise click.BadParameter(f"not JSON: {error}", param_hint=option) from None
+    if not isinstance(found, dict) or set(found) - set(kinds):
+        raise click.BadParameter(f"give an object with {', '.join(kinds)}", param_hint=option)
+    for name, value in found.items():
+        if not isinstance(value, kinds[name]):
+            raise click.BadParameter(
+                f"{name} has to be {'a list' if kinds[name] is list else 'an object'}", param_hint=option
+            )
     return found

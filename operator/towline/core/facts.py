@@ -20,6 +20,18 @@ BUNDLED_LABEL = "towline.dev/bundled"
 
 
 @dataclass(frozen=True)
+class PodSettings:
+    """What an installation adds to the pods of runs: where they may run, and what a cluster asks of every pod."""
+
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    security_context: Mapping[str, Any] | None = None
+    """User, groups and the like; None: those of the image. Empty where the cluster gives them, as OpenShift does."""
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """What the installation decides about runs. Authors of Integrations cannot choose any of it."""
 
@@ -39,6 +51,7 @@ class RunSettings:
     start_timeout_seconds: int = 300
     """How long a pod may wait for its image or its volume."""
     priority_class: str = ""
+    pod: PodSettings = field(default_factory=PodSettings)
     activity_days: int = 90
     """How long records of activity stay in the destination."""
     egress: Egress | None = None

@@ -15,15 +15,16 @@ from towline.contract import (
     CREDENTIALS_PATH,
     DATA_PATH,
     DESTINATION_PATH,
+    ENDS_UNTIL,
+    ExitCode,
     PLAN_ANNOTATION,
     PLAN_PATH,
     POD_UID_ENV,
     PROGRESS_AUDIENCE,
     PROGRESS_TOKEN_PATH,
     PROXY_PATH,
-    REPORTS_PATH,
-    ExitCode,
     Plan,
+    REPORTS_PATH,
 )
 from towline.core import checks, names, restricted
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL, RunSettings
@@ -43,12 +44,13 @@ def build_job(sync: SyncJob, integration: Integration, view: View, plan: Plan, s
     ours = labels(str(integration.metadata["name"]), str(sync.metadata["name"]), plan.connector)
     theirs = dict(job_settings.labels or {}) if job_settings else {}
     ttl = (job_settings.ttl_seconds_after_finished if job_settings else None) or settings.ttl_seconds
-    until = checks.told_until(plan.sync.origin.seen)
+    told = {CHECKS_UNTIL: checks.told_until(plan.sync.origin.seen), ENDS_UNTIL: plan.sync.origin.ends_until}
+    told = {name: until for name, until in told.items() if until}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            **({"annotations": {CHECKS_UNTIL: until}} if until else {}),
+            **({"annotations": told} if told else {}),
             "name": names.job(str(sync.metadata["name"]), plan.sync.attempt),
             "namespace": plan.sync.namespace,
             "labels": {**theirs, **ours},
@@ -74,8 +76,8 @@ def build_job(sync: SyncJob, integration: Integration, view: View, plan: Plan, s
             },
             "template": {
                 "metadata": {
-                    "labels": {**theirs, **ours},
-                    "annotations": {PLAN_ANNOTATION: plan.model_dump_json()},
+                    "labels": {**theirs, **settings.pod.labels, **ours},
+                    "annotations": {**settings.pod.annotations, PLAN_ANNOTATION: plan.model_dump_json()},
                 },
                 "spec": _pod(integration, view, settings),
             },
@@ -125,8 +127,8 @@ def _pod(integration: Integration, view: View, settings: RunSettings) -> dict[st
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": restricted.pod(),
-        "tolerations": [_toleration("unreachable"), _toleration("not-ready")],
+        "securityContext": restricted.pod(settings.pod.security_context),
+        "tolerations": [*map(dict, settings.pod.tolerations), _toleration("unreachable"), _toleration("not-ready")],
         "containers": [
             {
                 "name": CONTAINER,
@@ -147,8 +149,10 @@ def _pod(integration: Integration, view: View, settings: RunSettings) -> dict[st
         pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     if settings.priority_class:
         pod["priorityClassName"] = settings.priority_class
-    if job_settings and job_settings.node_selector:
-        pod["nodeSelector"] = dict(job_settings.node_selector)
+    theirs = dict(job_settings.node_selector or {}) if job_settings else {}
+    # The installation last: an author narrows where a run may be, and does not leave the nodes that runs are given.
+    if selector := {**theirs, **settings.pod.node_selector}:
+        pod["nodeSelector"] = selector
     return pod
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 USER = 65532  # as in the image; nobody on a node
+CHOSEN = frozenset(
+    {"runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy", "supplementalGroups", "seLinuxOptions"}
+)
+"""What an administrator may choose of a pod's securityContext; the profile fixes the rest."""
 
 
-def pod() -> dict[str, Any]:
-    """The securityContext of a pod."""
+def pod(chosen: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The securityContext of a pod. `chosen`: user and groups, instead of those of the image."""
+    ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER} if chosen is None else dict(chosen)
     return {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
         "fsGroupChangePolicy": "OnRootMismatch",
+        **ids,
+        "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 

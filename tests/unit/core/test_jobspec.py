@@ -13,7 +13,7 @@ from towline.contract import PLAN_ANNOTATION, Egress, Plan
 from towline.controller.cache import slim
 from towline.core import activity, checks, names
 from towline.core.checks import Streak
-from towline.core.facts import RunSettings
+from towline.core.facts import PodSettings, RunSettings
 from towline.core.jobspec import build_claim, build_job, image_of
 from towline.core.plan import PlanTooLargeError, build_plan
 from towline.core.pods import job_facts
@@ -59,6 +59,36 @@ def test_the_pod_is_hardened_as_the_restricted_profile_asks() -> None:
     assert container["terminationMessagePolicy"] == "File"
     assert all("value" not in entry for entry in container["env"])
     assert not any("hostPath" in entry for entry in pod["volumes"])
+
+
+def test_the_installation_says_where_pods_run_and_what_they_carry_and_no_author_undoes_it() -> None:
+    own = PodSettings(
+        node_selector={"pool": "batch"},
+        tolerations=({"key": "batch", "operator": "Exists"},),
+        labels={"sidecar.istio.io/inject": "false", "towline.dev/integration": "another"},
+        annotations={"note": "x", PLAN_ANNOTATION: "another"},
+    )
+    subject = integration(job={"nodeSelector": {"pool": "mine", "disk": "ssd"}, "labels": {"team": "sec"}})
+    job = built(subject, replace(SETTINGS, pod=own))
+    pod, meta = pod_of(job), job["spec"]["template"]["metadata"]
+    assert pod["nodeSelector"] == {"pool": "batch", "disk": "ssd"}
+    assert pod["tolerations"][0] == {"key": "batch", "operator": "Exists"}
+    assert [each["key"] for each in pod["tolerations"][1:]] == [
+        "node.kubernetes.io/unreachable",
+        "node.kubernetes.io/not-ready",
+    ]
+    assert meta["labels"].items() >= {"sidecar.istio.io/inject": "false", "team": "sec"}.items()
+    assert meta["labels"]["towline.dev/integration"] == "acme-prod"
+    assert (meta["annotations"]["note"], "manifest" in meta["annotations"][PLAN_ANNOTATION]) == ("x", True)
+
+
+def test_a_cluster_that_gives_out_users_may_and_the_rest_of_the_profile_stays() -> None:
+    context = pod_of(built(settings=replace(SETTINGS, pod=PodSettings(security_context={}))))["securityContext"]
+    assert {"runAsUser", "runAsGroup", "fsGroup"} & set(context) == set()
+    assert (context["runAsNonRoot"], context["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
+    mine = PodSettings(security_context={"runAsUser": 1000, "fsGroup": 2000})
+    context = pod_of(built(settings=replace(SETTINGS, pod=mine)))["securityContext"]
+    assert (context["runAsUser"], context["fsGroup"], "runAsGroup" in context) == (1000, 2000, False)
 
 
 def test_one_job_is_one_attempt_and_a_disruption_fails_it() -> None:
