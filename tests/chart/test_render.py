@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hack.chart import CHART, stale_files
+from hack.chart import CHART, stale_files, values
+from tests.chart.foreign import PROMETHEUS_OPERATOR, accepted, served
 from tests.chart.schemas import VERSIONS, kubeconform
 from tests.cluster.kubectl import kubectl
+from tests.node.previous import previous_chart
 from tests.prometheus import program
 
 from towline.core.facts import MANAGED_BY
@@ -27,6 +30,20 @@ VALUES = {
         f"--set=image.digest=sha256:{'ab' * 32}",
         "--set=imagePullSecrets[0].name=registry,sync.imagePullSecrets[0]=registry,sync.priorityClassName=low",
     ],
+    "a mirror, and a chart around this one": [
+        "--set=image.registry=mirror.example.com,global.imagePullSecrets={registry},imagePullSecrets={more}"
+    ],
+    "nodes of their own for syncs, where the cluster gives out users": [
+        "--set=sync.nodeSelector.pool=batch,sync.podAnnotations.note=x",
+        "--set-string=sync.podLabels.sidecar\\.istio\\.io/inject=false",
+        '--set-json=sync.tolerations=[{"key":"batch","operator":"Exists"}]',
+        *(
+            f"--set={pod}podSecurityContext.{each}=null"
+            for pod in ("", "sync.")
+            for each in ("runAsUser", "runAsGroup", "fsGroup")
+        ),
+    ],
+    "more patience": ["--set=livenessProbe.failureThreshold=12,startupProbe.periodSeconds=5,logLevel=DEBUG"],
     "listed namespaces": ["--set=namespaces={default,kube-public}"],
     "postgresql by default": ["--set=destination.secretName=warehouse"],
     "another volume": [
@@ -59,7 +76,7 @@ VALUES = {
 
 
 def objects(manifests: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all(manifests) if each]
+    return [each for each in yaml.load_all(manifests, yaml.CSafeLoader) if each]  # a tenth of safe_load_all's time
 
 
 def only(manifests: str, kind: str) -> dict[str, Any]:
@@ -138,6 +155,80 @@ def test_syncs_and_operator_run_from_the_same_image(render: Render) -> None:
     assert f"--image={container['image']}" in container["args"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "image"),
+    [
+        ("image.registry=mirror.example.com", "mirror.example.com/towline:1"),
+        (
+            "image.registry=mirror.example.com,image.repository=ghcr.io/acme/towline",
+            "mirror.example.com/acme/towline:1",
+        ),
+        ("global.imageRegistry=mirror:5000,image.repository=acme/towline", "mirror:5000/acme/towline:1"),
+        ("global.imageRegistry=one,image.registry=two/proxy/", "one/towline:1"),
+        ("image.registry=two/proxy/", "two/proxy/towline:1"),
+    ],
+)
+def test_a_mirror_takes_the_registrys_place(render: Render, arguments: str, image: str) -> None:
+    deployment = only(render("--set", arguments, "--set-string=image.tag=1"), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], f"--image={image}" in container["args"]) == (image, True)
+
+
+def test_pull_secrets_reach_operator_test_and_syncs(render: Render) -> None:
+    def secrets(*arguments: str) -> tuple[list[str], list[str], list[str]]:
+        manifests = render(*arguments)
+        operator, test = only(manifests, "Deployment")["spec"]["template"]["spec"], only(manifests, "Pod")["spec"]
+        given = operator["containers"][0]["args"]
+        syncs = [each.partition("=")[2] for each in given if each.startswith("--image-pull-secret=")]
+        listed = [[each["name"] for each in pod.get("imagePullSecrets", [])] for pod in (operator, test)]
+        return listed[0], listed[1], syncs
+
+    assert secrets() == ([], [], [])
+    both = ["mine", "another"], ["mine", "another"], ["mine", "another"]
+    assert secrets("--set=imagePullSecrets={mine,another}") == both
+    assert secrets("--set=global.imagePullSecrets={mine},imagePullSecrets[0].name=another") == both
+    assert secrets("--set=imagePullSecrets={mine}", "--set=sync.imagePullSecrets={there}")[2] == ["there"]
+
+
+def test_what_syncs_need_of_a_cluster_reaches_the_operator_and_nothing_by_default(render: Render) -> None:
+    def given(*arguments: str) -> dict[str, Any] | None:
+        args = only(render(*arguments), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+        found = [each.partition("=")[2] for each in args if each.startswith("--job-pod=")]
+        return json.loads(found[0]) if found else None
+
+    assert given() is None
+    assert given(*VALUES["nodes of their own for syncs, where the cluster gives out users"]) == {
+        "nodeSelector": {"pool": "batch"},
+        "tolerations": [{"key": "batch", "operator": "Exists"}],
+        "labels": {"sidecar.istio.io/inject": "false"},
+        "annotations": {"note": "x"},
+        "securityContext": {},
+    }
+    assert given("--set=sync.podSecurityContext.fsGroup=2000") == {
+        "securityContext": {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 2000}
+    }
+
+
+def test_values_of_an_older_chart_are_filled_up(helm: Helm, render: Render, tmp_path: Path) -> None:
+    """`helm upgrade --reuse-values` takes the older chart's values in the place of this one's."""
+    older = previous_chart(tmp_path)
+    shutil.copytree(CHART, tmp_path / "reused")
+    before, now = ((chart / "values.yaml").read_text() for chart in (older, CHART))
+    assert set(yaml.safe_load(now)) > set(yaml.safe_load(before))
+    (tmp_path / "reused" / "values.yaml").write_text(before)
+    result = helm("template", "towline", str(tmp_path / "reused"), "--namespace=towline-system")
+    assert result.returncode == 0, result.stderr
+    # What was measured or chosen anew since then stays as it was; nothing else may differ.
+    settings = only(result.stdout, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert set(only(render(), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]) == set(settings)
+
+
+def test_groups_of_values_that_are_missing_have_their_defaults(render: Render) -> None:
+    groups = sorted({key.split(".")[0] for key, _, _ in values() if "." in key})
+    assert {"egress", "progress", "podMonitor"} < set(groups)
+    assert render("--set", ",".join(f"{group}=null" for group in groups)) == render()
+
+
 def test_the_chart_of_a_release_runs_the_image_of_that_release(render: Render) -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     (container,) = only(render(), "Deployment")["spec"]["template"]["spec"]["containers"]
@@ -165,6 +256,14 @@ def test_the_rules_in_the_release_are_those_of_the_file_with_links_to_runbooks(r
             link = rule["annotations"].pop("runbook_url")
             assert link == f"https://wiki.example.com/towline/{rule['alert']}.md"
     assert groups == source
+    some = render(
+        "--set=prometheusRule.enabled=true,prometheusRule.disabledAlerts={TowlineRecordsRejected}",
+        "--set=prometheusRule.alertLabels.team=sec,prometheusRule.alertLabels.severity=page",
+    )
+    rules = [rule for group in only(some, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    wanted = [rule["alert"] for group in source for rule in group["rules"] if rule["alert"] != "TowlineRecordsRejected"]
+    assert [rule["alert"] for rule in rules] == wanted
+    assert all(rule["labels"].items() >= {"team": "sec", "severity": "page"}.items() for rule in rules)
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     checked = subprocess.run([program("promtool"), "check", "rules", tmp_path / "rules.yaml"], check=False)
     assert checked.returncode == 0
@@ -181,6 +280,74 @@ def test_the_monitor_finds_the_metrics_service(render: Render) -> None:
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert [each["port"] for each in monitor["spec"]["endpoints"]] == [service["spec"]["ports"][0]["name"]]
+
+
+def test_a_monitor_of_pods_needs_no_service(render: Render) -> None:
+    manifests = render("--set=podMonitor.enabled=true,podMonitor.namespace=monitoring,metrics.service.enabled=false")
+    monitor, deployment = only(manifests, "PodMonitor"), only(manifests, "Deployment")["spec"]["template"]
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["towline-system"]}
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= deployment["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    ports = {port["name"]: port["containerPort"] for port in deployment["spec"]["containers"][0]["ports"]}
+    assert ports[endpoint["port"]] == 8080
+    assert endpoint["honorLabels"] is True
+
+
+MONITORED = [
+    "--set=prometheusRule.enabled=true,prometheusRule.runbookURL=https://wiki.example.com",
+    '--set-json=prometheusRule.additionalGroups=[{"name":"more","rules":[{"record":"a:b","expr":"vector(1)"}]}]',
+]
+_RELABELED = [
+    f'--set-json={{kind}}={{"enabled":true,"scrapeTimeout":"10s",{each}}}'
+    for each in ('"relabelings":[{"action":"labeldrop","regex":"pod"}],'
+                 '"metricRelabelings":[{"action":"keep","sourceLabels":["__name__"],"regex":"towline_.*"}]',)
+]  # fmt: skip
+
+
+@pytest.mark.api
+def test_the_definitions_of_the_prometheus_operator_accept_monitors_and_rules(
+    control_plane: Path, namespace: str, render: Render
+) -> None:
+    files = [
+        f"example/prometheus-operator-crd/monitoring.coreos.com_{each}.yaml"
+        for each in ("servicemonitors", "podmonitors", "prometheusrules")
+    ]
+    with served(control_plane, PROMETHEUS_OPERATOR, *files):
+        for monitor in ("serviceMonitor", "podMonitor"):
+            found = objects(render(*MONITORED, *(each.replace("{kind}", monitor) for each in _RELABELED)))
+            ours = [each for each in found if each["apiVersion"] == "monitoring.coreos.com/v1"]
+            assert {each["kind"].lower() for each in ours} == {monitor.lower(), "prometheusrule"}
+            for each in ours:
+                accepted(control_plane, each, namespace)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("serviceMonitor.enabled=true,metrics.service.enabled=false", "set podMonitor.enabled instead"),
+        ("serviceMonitor.enabled=true,podMonitor.enabled=true", "set one of them"),
+        (
+            "prometheusRule.enabled=true,prometheusRule.disabledAlerts={TowlineStale}",
+            "there are TowlineIntegrationStale",
+        ),
+        ("serviceAccount.create=false", "serviceAccount.name must name an existing ServiceAccount"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_with_the_cure(helm: Helm, arguments: str, said: str) -> None:
+    result = helm("template", "towline", str(CHART), "--set", arguments)
+    assert (result.returncode != 0, said in result.stderr) == (True, True), result.stderr
+
+
+def test_the_grafana_operator_is_told_of_each_dashboard(render: Render) -> None:
+    manifests = render("--set=grafanaDashboard.enabled=true,grafanaDashboard.grafanaOperator.enabled=true")
+    (source,) = [each for each in objects(manifests) if each["kind"] == "ConfigMap"]
+    told = [each["spec"] for each in objects(manifests) if each["kind"] == "GrafanaDashboard"]
+    assert {each["configMapRef"]["key"] for each in told} == set(source["data"])
+    for each in told:
+        assert each["configMapRef"]["name"] == source["metadata"]["name"]
+        assert each["instanceSelector"] == {"matchLabels": {"dashboards": "grafana"}}
+        assert each["folder"] == "Towline"
 
 
 def test_dashboards_are_where_grafana_looks(render: Render) -> None:
@@ -219,6 +386,20 @@ def test_pods_of_syncs_take_no_connection_and_reach_no_metadata_service(render: 
     }
 
 
+def test_the_operators_policy_lets_out_health_calls_and_lets_in_helm_test(render: Render) -> None:
+    arguments = ["--set=networkPolicy.enabled=true,networkPolicy.egress[0].ports[0].port=3128"]
+    arguments += ['--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{"matchLabels":{"name":"monitoring"}}}]']
+    manifests = render(*arguments)
+    policy = only(manifests, "NetworkPolicy")["spec"]
+    names, asked, more = policy["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    assert [port["port"] for port in asked["ports"]] == [443, 6443, 636]  # directories are probed too
+    assert [port["port"] for port in more["ports"]] == [3128]
+    monitoring, test = policy["ingress"][0]["from"]
+    assert monitoring == {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+    assert test["podSelector"]["matchLabels"].items() <= only(manifests, "Pod")["metadata"]["labels"].items()
+
+
 def test_operators_are_spread_over_nodes_and_zones(render: Render) -> None:
     spec = only(render(), "Deployment")["spec"]
     pod = spec["template"]["spec"]
@@ -254,14 +435,21 @@ def test_the_pod_of_helm_test_is_none_of_the_operators(render: Render) -> None:
 def test_every_value_is_in_the_schema_and_every_field_of_the_schema_is_a_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
 
+    # Those that are seldom wanted have a default of Kubernetes' own.
+    unset = {"sync.podSecurityContext.": {"fsGroupChangePolicy", "supplementalGroups", "seLinuxOptions"}}
+
     def compare(values: dict[str, Any], fields: dict[str, Any], path: str = "") -> None:
-        assert set(values) == set(fields) - {"global"}, path
+        assert set(values) == set(fields) - unset.get(path, set()), path
         for key, value in values.items():
             if isinstance(value, dict) and "properties" in fields[key]:
                 assert fields[key]["additionalProperties"] is False, path + key
                 compare(value, fields[key]["properties"], f"{path}{key}.")
 
     compare(yaml.safe_load((CHART / "values.yaml").read_text()), schema["properties"])
+
+
+def test_every_value_is_explained() -> None:
+    assert [key for key, _, about in values() if not about] == []
 
 
 def test_nothing_secret_is_listed_or_watched_by_any_role(render: Render) -> None:
@@ -293,6 +481,12 @@ def test_networks_reach_the_operator_as_they_are_written(render: Render) -> None
         ("namespaces={Not_A_Name}", "namespaces/0"),
         ("egress.allow={dc.corp.example}", "egress/allow/0"),
         ("imgae.tag=x", "imgae"),
+        ("sync.podSecurityContext.runAsUser=0", "sync/podSecurityContext/runAsUser"),
+        ("sync.podSecurityContext.privileged=true", "privileged"),
+        ("image.registry=https://registry.example.com", "image/registry"),
+        ("logLevel=debug", "logLevel"),
+        ("livenessProbe.period=3", "livenessProbe"),
+        ("serviceMonitor.scrapeTimeout=10", "serviceMonitor/scrapeTimeout"),
     ],
 )
 def test_a_wrong_value_is_refused_and_named(helm: Helm, argument: str, named: str) -> None:
@@ -302,8 +496,26 @@ def test_a_wrong_value_is_refused_and_named(helm: Helm, argument: str, named: st
 
 
 @pytest.mark.api
-def test_the_notes_name_the_namespace_of_the_first_integration(control_plane: Path, helm: Helm) -> None:
-    values = "--set=crds.install=false,namespaces={secops}"
-    result = helm("install", "towline", str(CHART), "--dry-run=client", f"--kubeconfig={control_plane}", values)
+@pytest.mark.parametrize(
+    ("arguments", "said", "unsaid"),
+    [
+        ("image.repository=registry.example.com/towline", "towline-data", "is found only on nodes"),
+        ("namespaces={secops}", "kubectl -n secops wait integration/cisa-kev", "integration/cisa-kev -n default"),
+        ("destination.secretName=warehouse,namespaces={secops}", "kubectl -n secops create secret generic warehouse",
+         "SQLite"),
+        ("image.repository=localhost/towline", "--set image.repository=REGISTRY/towline", "No operator"),
+        ("replicas=0", "nothing is synced until there is one", "rbac.create"),
+        ("rbac.create=false", "templates/rbac.yaml of the chart lists those that the account", "admissionPolicy"),
+        ("crds.keep=false", "were not installed", "`helm uninstall` keeps"),
+        ("admissionPolicy.enabled=false", "can use every Secret of the namespace", "have no NetworkPolicy"),
+        ("networkPolicy.enabled=true", "name their namespaces in networkPolicy.syncs.namespaces", "can use every"),
+        ("networkPolicy.enabled=true,namespaces={secops}", "--set egress.allow=", "have no NetworkPolicy"),
+        ("egress.allow={10.0.0.0/8}", "A first Integration", "--set egress.allow="),
+    ],
+)  # fmt: skip
+def test_the_notes_say_what_to_do_next(control_plane: Path, helm: Helm, arguments: str, said: str, unsaid: str) -> None:
+    flags = ("--dry-run=client", f"--kubeconfig={control_plane}", "--set=crds.install=false", f"--set={arguments}")
+    result = helm("install", "towline", str(CHART), *flags)
     assert result.returncode == 0, result.stderr
-    assert "kubectl -n secops wait integration/cisa-kev" in result.stdout
+    notes = result.stdout.rpartition("\nNOTES:\n")[2]
+    assert (said in notes, unsaid in notes) == (True, False), notes

@@ -28,14 +28,23 @@ def previous_release(target: Target, folder: Path) -> Release:
     """Chart and image of the newest tagged release before this commit; skips where the history does not reach it."""
     if target.record is None:
         pytest.skip("the previous release's image can be built only for a cluster of Towline's own tools")
-    revision = _git("describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^").decode().strip() or BEFORE_THE_FIRST
-    content = _git("archive", "--format=tar", revision)
-    if not content:
-        pytest.skip(f"the history of this checkout does not reach {revision}; a full clone has it")
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(folder, filter="data")
+    chart = previous_chart(folder, ".")
     image = replace(TOWLINE, dockerfile=folder / "Dockerfile", context=folder)
-    return Release(folder / "charts" / "towline", build_image(image, target.record))
+    return Release(chart, build_image(image, target.record))
+
+
+def previous_chart(folder: Path, content: str = "charts") -> Path:
+    """The chart of the release before this commit, in `folder`; skips where the history does not reach it.
+
+    `content`: the part of that release's checkout which is put there.
+    """
+    revision = _git("describe", "--tags", "--match=v*", "--abbrev=0", "HEAD^").decode().strip() or BEFORE_THE_FIRST
+    files = _git("archive", "--format=tar", revision, content)
+    if not files:
+        pytest.skip(f"the history of this checkout does not reach {revision}; a full clone has it")
+    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "charts" / "towline"
 
 
 def _git(*arguments: str) -> bytes:

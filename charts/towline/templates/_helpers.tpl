@@ -1,3 +1,19 @@
+{{/*
+Put in what is missing of files/defaults.yaml: with `helm upgrade --reuse-values` the values are those of the older
+chart, which knows nothing of what has been added since. Every template begins with it.
+*/}}
+{{- define "towline.fill" -}}
+{{- range $path, $value := .Files.Get "files/defaults.yaml" | fromYaml }}
+{{- $keys := splitList "." $path }}
+{{- $into := $.Values }}
+{{- range initial $keys }}
+{{- if not (kindIs "map" (index $into .)) }}{{ $_ := set $into . dict }}{{ end }}
+{{- $into = index $into . }}
+{{- end }}
+{{- if not (hasKey $into (last $keys)) }}{{ $_ := set $into (last $keys) $value }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{- define "towline.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -41,11 +57,43 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "towline.image" -}}
-{{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
-{{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- $repository := .Values.image.repository }}
+{{- with default .Values.image.registry .Values.global.imageRegistry }}
+{{- $parts := splitList "/" $repository }}
+{{- /* As container runtimes tell a registry from a path: by a dot, a port, or the name localhost. */}}
+{{- if and (gt (len $parts) 1) (or (regexMatch "[.:]" (first $parts)) (eq (first $parts) "localhost")) }}
+{{- $parts = rest $parts }}
 {{- end }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) }}
+{{- end }}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Names of the pull secrets, as JSON. */}}
+{{- define "towline.pullSecrets" -}}
+{{- $names := list }}
+{{- range concat (default list .Values.global.imagePullSecrets) (default list .Values.imagePullSecrets) }}
+{{- if kindIs "map" . }}{{ $names = append $names .name }}{{ else }}{{ $names = append $names . }}{{ end }}
+{{- end }}
+{{- uniq $names | toJson }}
+{{- end }}
+
+{{/* What the operator adds to the pods of syncs, as JSON; nothing where that is what it does anyway. */}}
+{{- define "towline.syncPod" -}}
+{{- $sync := .Values.sync }}
+{{- $pod := dict }}
+{{- $usual := (.Files.Get "files/defaults.yaml" | fromYaml) | dig "sync.podSecurityContext" dict }}
+{{- if ne (toJson $sync.podSecurityContext) (toJson $usual) }}
+{{- $_ := set $pod "securityContext" $sync.podSecurityContext }}
+{{- end }}
+{{- range $name, $value := dict "nodeSelector" $sync.nodeSelector "tolerations" $sync.tolerations "labels" $sync.podLabels "annotations" $sync.podAnnotations }}
+{{- with $value }}{{ $_ := set $pod $name . }}{{ end }}
+{{- end }}
+{{- with $pod }}{{ toJson . }}{{ end }}
 {{- end }}
 
 {{/* What the operator does inside a namespace: in all of them by a ClusterRoleBinding, or in the listed ones by RoleBindings. */}}
