@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from towline import gauges
 from towline.contract import RunResult
@@ -25,7 +25,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._samples = samples
         self._series: dict[tuple[str, str], set[tuple[Counter, tuple[str, ...]]]] = {}
+        self._reached: dict[Counter, float] = {}
         registry = self.registry
+        ProcessCollector(registry=registry)  # memory, processor time, files and start of this process
         about = ["version", "revision", "python"]
         build = Gauge("towline_build_info", "The running version and its commit", about, registry=registry)
         build.labels(version, os.environ.get("TOWLINE_REVISION", ""), platform.python_version()).set(1)
@@ -50,6 +52,12 @@ class Metrics:
         self.upstream = Counter(
             "towline_upstream_requests", "Requests to vendors", ["connector", "code"], registry=registry
         )
+        self.limited = Counter(
+            "towline_sync_rate_limited_requests",
+            "Requests of syncs that a vendor answered with 429",
+            ["namespace", "integration"],
+            registry=registry,
+        )
         self.missed = Counter(
             "towline_sync_missed", "Scheduled syncs that never started", ["namespace", "integration"], registry=registry
         )
@@ -73,11 +81,11 @@ class Metrics:
             "Hosts that fail so often that they are asked now and then",
             registry=registry,
         )
-        self.api_requests = Gauge(
-            "towline_api_requests", "Requests to the API server since the start, watches apart", registry=registry
+        self.api_requests = Counter(
+            "towline_api_requests", "Requests to the API server, watches apart", registry=registry
         )
-        self.api_writes = Gauge(
-            "towline_api_writes", "Requests that change something, since the start", registry=registry
+        self.api_writes = Counter(
+            "towline_api_writes", "Requests to the API server that change something", registry=registry
         )
         self.leader = Gauge("towline_leader", "1 in the operator that leads, 0 in a stand-by", registry=registry)
         self.epoch = Gauge("towline_leader_epoch", "Number of the leader, grows at each takeover", registry=registry)
@@ -95,7 +103,9 @@ class Metrics:
         self.watch_missed = Counter(
             "towline_watch_missed", "Changes that only a full list showed", ["resource"], registry=registry
         )
-        self.watch_restarts = Gauge("towline_watch_restarts", "Times that watching was started anew", registry=registry)
+        self.watch_restarts = Counter(
+            "towline_watch_restarts", "Times that watching was started anew", registry=registry
+        )
 
     def count_result(
         self, namespace: str, integration: str, connector: str, result: RunResult, known: set[str]
@@ -110,6 +120,13 @@ class Metrics:
         for code, amount in result.http.items():
             if code in ("2xx", "3xx", "4xx", "5xx", "429") and amount > 0:
                 self.upstream.labels(connector, code).inc(amount)
+        if (limited := result.http.get("429", 0)) > 0:
+            self.count(self.limited, namespace, integration, amount=limited)
+
+    def reach(self, counter: Counter, total: float) -> None:
+        """Bring a counter without labels to what something else has counted since the start."""
+        counter.inc(total - self._reached.get(counter, 0.0))
+        self._reached[counter] = total
 
     def count(self, counter: Counter, namespace: str, integration: str, *more: str, amount: float = 1) -> None:
         """Add to a counter of an Integration. `more`: its further labels, in their order."""

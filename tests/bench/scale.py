@@ -194,7 +194,7 @@ class Bench:
 
         async def still() -> bool:
             nonlocal before
-            last, before = before, await asyncio.to_thread(operator.number, "towline_api_writes")
+            last, before = before, await asyncio.to_thread(operator.number, "towline_api_writes_total")
             await asyncio.sleep(5)
             return last == before
 
@@ -215,9 +215,9 @@ class Bench:
         await self.cold_start(operator, label)
         if "quiet" in parts:
             await self.settle(operator)
-            writes = operator.number("towline_api_writes")
+            writes = operator.number("towline_api_writes_total")
             await asyncio.sleep(self.options.quiet)
-            quiet = (operator.number("towline_api_writes") - writes) * 60 / self.options.quiet
+            quiet = (operator.number("towline_api_writes_total") - writes) * 60 / self.options.quiet
             bench(f"scale_{label}_quiet_writes_per_minute", quiet, "writes")
         if "singles" in parts:
             await self.one_after_another()

@@ -247,13 +247,13 @@ class Operator:
         metrics.active.set(slots.active)
         metrics.limit.set(slots.limit)
         metrics.waiting.set(slots.waiting)
-        metrics.api_requests.set(self._client.requests)
-        metrics.api_writes.set(self._client.writes)
+        metrics.reach(metrics.api_requests, self._client.requests)
+        metrics.reach(metrics.api_writes, self._client.writes)
         metrics.open_hosts.set(self.context.prober.breakers.open)
         metrics.leader.set(float(self._leads))
         metrics.epoch.set(self._elector.epoch if self._elector is not None else 0)
         if self._feed is not None:
-            metrics.watch_restarts.set(self._feed.restarts)
+            metrics.reach(metrics.watch_restarts, self._feed.restarts)
             for kind, at in list(self._feed.last_event.items()):
                 metrics.last_event.labels(kind).set(at)
         return metrics.text

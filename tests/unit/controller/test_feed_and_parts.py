@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -327,6 +328,22 @@ def test_results_are_counted_within_bounds() -> None:
     assert "forged" not in page
     assert "evil" not in page
     assert 'towline_upstream_requests_total{code="429",connector="acme"} 1.0' in page
+    assert 'towline_sync_rate_limited_requests_total{integration="a",namespace="ns"} 1.0' in page
+
+
+def test_what_others_count_is_told_as_a_counter() -> None:
+    metrics = Metrics(list, "1.0")
+    for total in (3, 3, 8):
+        metrics.reach(metrics.api_requests, total)
+    page = metrics.text().decode()
+    assert "# TYPE towline_api_requests_total counter" in page
+    assert "towline_api_requests_total 8.0" in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_memory_and_start_of_the_process_are_told() -> None:
+    families = {one.name for one in text_string_to_metric_families(Metrics(list, "1.0").text().decode())}
+    assert families >= {"process_resident_memory_bytes", "process_start_time_seconds", "process_cpu_seconds"}
 
 
 async def test_probes_tell_why_they_fail() -> None:
