@@ -23,7 +23,7 @@ QUERIES = [
     pytest.param(target["expr"], id=f"{path.stem}: {panel['title']} {target['refId']}")
     for path in DASHBOARDS
     for panel in json.loads(path.read_text())["panels"]
-    for target in panel["targets"]
+    for target in panel.get("targets", [])
 ]
 
 
@@ -75,6 +75,12 @@ def test_every_panel_shows_data(prometheus: Prometheus, namespace: str, query: s
 
 def test_series_of_an_integration_carry_its_namespace(prometheus: Prometheus, namespace: str) -> None:
     assert len(prometheus.query(f'towline_integration_info{{namespace="{namespace}"}}')) == 1
+
+
+def test_metrics_of_one_watch_carry_one_name(prometheus: Prometheus) -> None:
+    # TowlineWatchFrozen joins them; what a list had to show is counted from the first such change.
+    heard = prometheus.query("towline_watch_last_event_timestamp_seconds")
+    assert {each["metric"]["resource"] for each in heard} >= {"connectors", "integrations", "syncjobs"}
 
 
 def test_no_alert_fires_for_an_integration_that_is_well(prometheus: Prometheus, namespace: str) -> None:

@@ -31,7 +31,7 @@ from towline.kube.access import Access
 from towline.kube.client import Client
 from towline.kube.errors import ApiError
 from towline.kube.events import Recorder
-from towline.kube.resources import CONNECTORS, OWN
+from towline.kube.resources import BY_KIND, CONNECTORS, OWN
 from towline.kube.secrets import Facts
 from towline.metrics import Metrics
 
@@ -255,7 +255,7 @@ class Operator:
         if self._feed is not None:
             metrics.reach(metrics.watch_restarts, self._feed.restarts)
             for kind, at in list(self._feed.last_event.items()):
-                metrics.last_event.labels(kind).set(at)
+                metrics.last_event.labels(BY_KIND[kind].plural).set(at)
         return metrics.text
 
 
