@@ -32,15 +32,19 @@ FLUX_SOURCE = ("github.com/fluxcd/source-controller", "v1.7.2", "h1:PQLzvgHNEYss
 KUEUE = ("sigs.k8s.io/kueue", "v0.17.0", "h1:7hzb38M4eKGzYW+CFv2s1L+swzzacUCHOCXxZmAV90I=")
 
 
+Definition = tuple[tuple[str, str, str], str]
+"""A module, its version and its sum; the path of the definition in it."""
+
+
 @contextmanager
-def served(control_plane: Path, module: tuple[str, str, str], *files: str) -> Iterator[None]:
-    """Serve the definitions in these files of a module, and take them away again."""
-    paths = [part for file in files for part in ("-f", str(module_folder(*module) / file))]
+def served(control_plane: Path, *definitions: Definition) -> Iterator[None]:
+    """Serve these definitions, and take them away again."""
+    paths = [part for module, file in definitions for part in ("-f", str(module_folder(*module) / file))]
     kubectl(control_plane, "apply", "--server-side", "--force-conflicts", *paths)
     try:
         # A moment after its creation a definition has no conditions yet, and kubectl does not wait for those.
         established = ["wait", "--for=condition=Established", "--timeout=60s", *paths]
-        until(lambda: kubectl(control_plane, *established, check=False).count("condition met") == len(files), 60)
+        until(lambda: kubectl(control_plane, *established, check=False).count("condition met") == len(definitions), 60)
         yield
     finally:
         kubectl(control_plane, "delete", "--ignore-not-found", *paths)
@@ -48,9 +52,10 @@ def served(control_plane: Path, module: tuple[str, str, str], *files: str) -> It
 
 def accepted(control_plane: Path, item: dict[str, Any], namespace: str) -> None:
     """The served definition takes the object as it is, and would not take just anything."""
-    item = {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+    if "namespace" in item["metadata"]:
+        item = {**item, "metadata": {**item["metadata"], "namespace": namespace}}
     strictly = ["create", "--dry-run=server", "--validate=strict", "-f", "-"]
     kubectl(control_plane, *strictly, stdin=yaml.safe_dump(item))
-    item["spec"] = {**item["spec"], "unheardOf": 1}
+    item["spec"] = {**item.get("spec", {}), "unheardOf": 1}
     said = kubectl(control_plane, *strictly, stdin=yaml.safe_dump(item), check=False)
     assert 'unknown field "spec.unheardOf"' in said, "the definition refuses nothing"

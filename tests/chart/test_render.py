@@ -309,11 +309,11 @@ _RELABELED = [
 def test_the_definitions_of_the_prometheus_operator_accept_monitors_and_rules(
     control_plane: Path, namespace: str, render: Render
 ) -> None:
-    files = [
-        f"example/prometheus-operator-crd/monitoring.coreos.com_{each}.yaml"
+    definitions = [
+        (PROMETHEUS_OPERATOR, f"example/prometheus-operator-crd/monitoring.coreos.com_{each}.yaml")
         for each in ("servicemonitors", "podmonitors", "prometheusrules")
     ]
-    with served(control_plane, PROMETHEUS_OPERATOR, *files):
+    with served(control_plane, *definitions):
         for monitor in ("serviceMonitor", "podMonitor"):
             found = objects(render(*MONITORED, *(each.replace("{kind}", monitor) for each in _RELABELED)))
             ours = [each for each in found if each["apiVersion"] == "monitoring.coreos.com/v1"]
