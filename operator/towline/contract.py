@@ -15,6 +15,7 @@ from towline.api.conditions import Reason
 
 PLAN_ANNOTATION = "towline.dev/plan"
 CHECKS_UNTIL = "towline.dev/checks-until"  # of a Job: up to when its plan tells of checks of the credentials
+ENDS_UNTIL = "towline.dev/ends-until"  # of a Job: up to when its plan tells of ends of earlier syncs
 PLAN_PATH = "/run/towline/plan/plan.json"
 CREDENTIALS_PATH = "/run/towline/credentials"  # one file per credential key of the connector
 DESTINATION_PATH = "/run/towline/destination"  # file `url`, when the destination comes from a Secret
@@ -85,6 +86,7 @@ class Origin(_Wire):
     actor: str = Field(default="", max_length=256)
     keep_days: int = Field(default=90, ge=1, description="how long records of activity are kept")
     seen: list[Activity] = Field(default_factory=list, max_length=MAX_SEEN)
+    ends_until: str = Field(default="", description="ISO 8601: all ends of syncs up to then are recorded or in `seen`")
 
 
 class SyncIdentity(_Wire):
@@ -186,7 +188,9 @@ class RunResult(_Wire):
     reason: Reason
     message: str = Field(default="", max_length=600, description="one sentence for a person, without secrets")
     retry_after_seconds: int | None = Field(default=None, ge=0, le=86400)
-    streams: list[StreamResult] = Field(default_factory=list, max_length=50)
+    streams: list[StreamResult] = Field(
+        default_factory=list, max_length=50, description="none where nothing can have been written to the destination"
+    )
     http: dict[str, int] = Field(default_factory=dict, max_length=16, description="requests by class: 2xx, 429 …")
     received: int = Field(default=0, ge=0, exclude=True, description="bytes from the system; stays in the pod")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.acme import ready
+from tests.api.acme import SELDOM, ready
 from tests.api.operator_process import Cluster, OperatorProcess, until
 
 from towline.contract import PLAN_ANNOTATION, Plan
@@ -60,3 +61,41 @@ def test_a_run_knows_who_asked_and_what_happened_before_it(
                                                                                    integration=where)][1:])  # fmt: skip
     assert generations == [2]
     assert "hunter2" not in operator.log.read_text()
+
+
+def test_ends_that_no_run_could_record_outlive_their_syncjobs(cluster: Cluster, acme: str) -> None:
+    """The destination is away for longer than failed SyncJobs are kept."""
+    sync = ready(cluster, acme, f"{SELDOM}\n  retry: {{maxAttempts: 1}}\n  failedSyncsHistoryLimit: 1")
+    syncs = [sync["metadata"]["name"]]
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = cluster.get("integrations", "acme")["status"]
+        return found
+
+    def another() -> dict[str, Any]:
+        until("the end to be told", lambda: (status().get("lastSync") or {}).get("name") == syncs[-1])
+        token = {"metadata": {"annotations": {"towline.dev/requested-at": f"again-{len(syncs)}"}}}
+        cluster.patch("integrations", "acme", token)
+        found = cluster.wait_sync("acme")
+        syncs.append(found["metadata"]["name"])
+        return found
+
+    cluster.end_pod(sync, "DestinationUnavailable")
+    for _ in range(3):
+        cluster.end_pod(another(), "DestinationUnavailable")
+    entries = until("two of one kind to be gone", lambda: [
+        one for one in status().get("syncEnds", {}).get("unrecorded", []) if one["count"] == 2
+    ])  # fmt: skip
+    assert (entries[0]["first"], entries[0]["trigger"]) == (syncs[1], "Manual")
+    until("the failed ones to go", lambda: [one["metadata"]["name"] for one in cluster.syncs("acme")] == syncs[3:])
+    last = cluster.get("syncjobs", syncs[3])["status"]
+    assert last["activityRecorded"] == "Nothing"
+    until("the next second", lambda: f"{datetime.now(UTC):%FT%TZ}" > last["completionTime"])
+
+    sync = another()
+    seen = plan_of(cluster, f"{syncs[-1]}-1").sync.origin.seen
+    assert [(entry.object, entry.detail.get("count")) for entry in seen if entry.kind == "Run"] == [
+        (f"SyncJob/{syncs[0]}", None), ("Integration/acme", 2), (f"SyncJob/{syncs[3]}", None),
+    ]  # fmt: skip
+    cluster.end_pod(sync, streams=[{"name": "hosts", "read": 1}])
+    until("the status to forget", lambda: status().get("syncEnds") == {"recordedUntil": last["completionTime"]})

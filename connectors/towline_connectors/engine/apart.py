@@ -172,7 +172,8 @@ class SessionApart:
 
 
 def _gone() -> SinkError:
-    return SinkError("The process that writes to the destination ended unexpectedly; it may have run out of memory.")
+    text = "The process that writes to the destination ended unexpectedly; it may have run out of memory."
+    return SinkError(text, in_doubt=True)
 
 
 def _error(kind: str, text: str, *rest: Any) -> Exception:
@@ -185,5 +186,5 @@ def _error(kind: str, text: str, *rest: Any) -> Exception:
     if kind == "answer":
         return Unreachable(text) if rest[0] == Unreachable.__name__ else SchemaMismatch(text)
     if kind == "sink":
-        return SinkError(text, transient=rest[0], full=rest[1])
+        return SinkError(text, transient=rest[0], full=rest[1], in_doubt=rest[2])
     return RuntimeError(f"the destination failed with {text}")

@@ -267,7 +267,13 @@ class _Runner:
     ) -> None:
         loop = asyncio.get_running_loop()
         open_session = partial(sink.open, self.plan.integration, self.plan.connector, self.plan.sync, self.pod_uid)
-        self.session = await loop.run_in_executor(pool, open_session)
+        try:
+            self.session = await loop.run_in_executor(pool, open_session)
+        except base.SinkError as error:
+            if error.in_doubt:  # a result without streams says that nothing was written
+                ended.of(compiled.streams[0].name)
+            raise
+        ended.of(compiled.streams[0].name)
         states = await loop.run_in_executor(pool, self.session.states)
         for stream in compiled.streams:
             try:

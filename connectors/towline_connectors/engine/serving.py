@@ -110,7 +110,7 @@ def _described(error: BaseException) -> tuple[Any, ...]:
     if isinstance(error, AddressClosed):
         return "address", str(error)
     if isinstance(error, SinkError):
-        return "sink", str(error), error.transient, error.full
+        return "sink", str(error), error.transient, error.full, error.in_doubt
     if isinstance(error, EngineError):
         return "answer", error.message, type(error).__name__
     return "bug", type(error).__name__

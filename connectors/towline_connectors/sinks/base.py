@@ -13,12 +13,14 @@ from towline.contract import RunResult, SyncIdentity
 
 
 class SinkError(Exception):
-    """A destination's failure in a person's words; `transient` tells whether another attempt may help."""
+    """A destination's failure in a person's words; `transient` tells whether another attempt may help, `in_doubt`
+    whether what was to be written may have been."""
 
-    def __init__(self, message: str, *, transient: bool = True, full: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = True, full: bool = False, in_doubt: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
         self.full = full
+        self.in_doubt = in_doubt
 
 
 class AddressClosed(SinkError):  # noqa: N818

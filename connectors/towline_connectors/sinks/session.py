@@ -48,7 +48,11 @@ class SqlSession:
         store.prepare(now)
         session = cls(store, integration, claim(sync, pod_uid, secrets.token_hex(8)), now)
         session._log = activity.Log(store, integration, connector, sync, now)
-        session._certainly(lambda: session._take(connector))
+        try:
+            session._certainly(lambda: session._take(connector))
+        except SinkError as error:
+            error.in_doubt = True
+            raise
         return session
 
     def states(self) -> dict[str, StreamState]:

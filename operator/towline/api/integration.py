@@ -345,6 +345,41 @@ class ChecksStatus(Model):
     )
 
 
+class SyncStreak(Model):
+    outcome: str = Field(max_length=64, description="How each of them ended, as the reason of Succeeded.")
+    message: str | None = Field(default=None, max_length=256, description="What the first of them said.")
+    trigger: str = Field(max_length=64, description="What started each of them.")
+    actor: str | None = Field(default=None, max_length=256, description="Who or what asked for each of them.")
+    mode: str | None = Field(default=None, max_length=64, description="Check, where they only tried the credentials.")
+    since: Time = Field(description="Start of the first.")
+    until: Time = Field(description="End of the last.")
+    count: int = Field(ge=1, description="How many.")
+    first: str = Field(max_length=253, description="Name of the first SyncJob.")
+    first_attempt: str = Field(max_length=128, description="uid/attempt of the first SyncJob.")
+    last_uid: str = Field(max_length=64, description="uid of the last SyncJob.")
+    alone: bool | None = Field(
+        default=None, description="It may stand in the record already, so it is not counted together with others."
+    )
+
+
+class SyncEnds(Model):
+    """It changes when a SyncJob goes whose end no sync has recorded, and when one has recorded them."""
+
+    recorded_until: Time | None = Field(
+        default=None, description="All ends up to then stand in the record of activity."
+    )
+    unrecorded: list[SyncStreak] | None = Field(
+        default=None,
+        max_length=20,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Syncs in a row with one outcome whose SyncJobs are gone and whose ends nothing has recorded yet.",
+    )
+    dropped: int | None = Field(
+        default=None,
+        description="Of these, how many were let go because 20 others waited; the operator's log has them.",
+    )
+
+
 class HourCounts(Model):
     hour: Time = Field(description="Start of the hour, UTC.")
     succeeded: int | None = Field(default=None, description="Syncs that succeeded.")
@@ -401,6 +436,9 @@ class IntegrationStatus(Model):
     health: HealthStatus | None = Field(default=None, description="How the system answers Towline's probes.")
     checks: ChecksStatus | None = Field(
         default=None, description="Checks of the credentials by probes that the next run is to record."
+    )
+    sync_ends: SyncEnds | None = Field(
+        default=None, description="Ends of syncs that the next run is to record and whose SyncJobs are gone."
     )
     recent: Recent | None = Field(default=None, description="How the syncs of the last 24 hours went.")
     streams: list[StreamStatus] | None = listmap(

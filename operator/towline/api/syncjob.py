@@ -105,6 +105,9 @@ class SyncJobStatus(Model):
     )
     job_ref: JobRef | None = Field(default=None, description="The Job of the newest attempt.")
     image: str | None = Field(default=None, max_length=512, description="The image that ran.")
+    actor: str | None = Field(
+        default=None, max_length=256, description="Who or what asked for it, as far as that is known."
+    )
     start_time: Time | None = Field(default=None, description="Start of the first attempt.")
     completion_time: Time | None = Field(default=None, description="End of the last attempt, succeeded or not.")
     next_attempt_time: Time | None = Field(default=None, description="When Towline tries again.")
@@ -113,6 +116,14 @@ class SyncJobStatus(Model):
     exit_code: int | None = Field(default=None, description="Exit code of the last attempt's container.")
     checks_recorded_until: Time | None = Field(
         default=None, description="Up to when checks of the credentials stand in the record of activity by this sync."
+    )
+    activity_recorded: Literal["Nothing", "Unknown", "Before"] | None = Field(
+        default=None,
+        description="What this sync has written to the destination's record of activity: Nothing, or at least what"
+        " happened Before it; Unknown where its pod could not tell.",
+    )
+    ends_recorded_until: Time | None = Field(
+        default=None, description="Up to when ends of earlier syncs stand in the record of activity by this sync."
     )
     queue_position: int | None = Field(
         default=None, description="Place in the queue for a slot, 1 is next; brought up to date now and then."

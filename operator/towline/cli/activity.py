@@ -159,7 +159,8 @@ def _row(record: dict[str, Any]) -> list[str]:
         message = f"{', '.join(changed)} changed"
     more = " or more" if detail.get("interrupted") else ""  # the operator was restarted meanwhile
     if (detail.get("count") or 0) > 1 or more:
-        message = f"{detail['count']}{more} checks until {_until(record)} {message}".rstrip()
+        noun = "syncs" if record["kind"] == "Run" else "checks"
+        message = f"{detail['count']}{more} {noun} until {_until(record)} {message}".rstrip()
     by = record["actor"] or record["trigger"]
     return [
         record["time"][:19].replace("T", " "),

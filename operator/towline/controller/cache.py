@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from sys import intern
 from typing import Any
 
-from towline.contract import CHECKS_UNTIL
+from towline.contract import CHECKS_UNTIL, ENDS_UNTIL
 from towline.core.activity import ACTORS, actors
 from towline.core.facts import INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL
 from towline.core.jobspec import CONTAINER
@@ -136,9 +136,9 @@ def _parts(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
     if annotations := meta.get("annotations"):
         meta["annotations"] = {key: value for key, value in annotations.items() if key != _LAST_APPLIED}
     if kind == "Job":
-        told = (meta.pop("annotations", None) or {}).get(CHECKS_UNTIL)
-        if told:
-            meta["annotations"] = {CHECKS_UNTIL: told}
+        notes = meta.pop("annotations", None) or {}
+        if told := {name: notes[name] for name in (CHECKS_UNTIL, ENDS_UNTIL) if name in notes}:
+            meta["annotations"] = told
         spec = obj.get("spec") or {}
         kept = {name: spec[name] for name in ("activeDeadlineSeconds", "suspend") if name in spec}
         return {"metadata": meta, "spec": kept, "status": obj.get("status") or {}}

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.api.conditions import ConditionType, Reason
-from towline.api.integration import ChecksStatus
+from towline.api.integration import ChecksStatus, SyncEnds
 from towline.controller.cache import slim
 from towline.controller.context import Context, dependents, key_of
 from towline.controller.queue import Key
@@ -274,4 +274,6 @@ def poisoned(raw: dict[str, Any], sentences: list[str], summary: ConditionType, 
     }
     with suppress(ValidationError, KeyError, TypeError):  # checks that no run has recorded are to be had nowhere else
         status["checks"] = ChecksStatus.model_validate(raw["status"]["checks"]).wire()
+    with suppress(ValidationError, KeyError, TypeError):  # and so are ends of syncs that are gone
+        status["syncEnds"] = SyncEnds.model_validate(raw["status"]["syncEnds"]).wire()
     return status

@@ -12,12 +12,12 @@ from towline.api.conditions import Reason
 from towline.api.explain import explain
 from towline.api.integration import Integration
 from towline.api.syncjob import Progress, SyncJob
-from towline.contract import Origin
+from towline.contract import Activity, Origin
 from towline.controller.cache import slim
 from towline.controller.context import Context
 from towline.controller.queue import Key
 from towline.controller.surroundings import check_integration
-from towline.core import activity, checks, history, names
+from towline.core import activity, checks, ends, history, names
 from towline.core.facts import Surroundings
 from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.runs import Run, run_of, unfinished
@@ -107,14 +107,27 @@ def _origin(context: Context, sync: SyncJob, integration: Integration, around: S
     facts = around.secrets.get(ref.name) if ref else None
     if ref and facts and facts.version:
         seen.append(activity.rotation(ref.name, facts, uid, now))
+    if attempt := activity.attempted(sync):
+        seen.append(attempt)
+    actor = activity.actor_of(sync, meta, around, facts)
+    waiting, recorded = _ends(context, key, integration)
+    return activity.origin(sync, actor, [*seen, *recorded], waiting, context.settings.runs.activity_days, now)
+
+
+def _ends(context: Context, key: Key, integration: Integration) -> tuple[list[Activity], list[Activity]]:
+    """Ends of the Integration's syncs: those that may not stand in the record of activity, and those that do."""
+    told = integration.status.sync_ends if integration.status else None
+    until = ends.recorded_until(told, runs_of(context, key.namespace, key.name))
+    waiting, recorded = ends.records(told, key.name), list[Activity]()
     for raw in context.cache.group("SyncJob", key.namespace, key.name):
         try:
-            ended = activity.ended(SyncJob.model_validate(raw))
+            sync = SyncJob.model_validate(raw)
         except ValidationError:
             continue
-        seen += [ended] if ended else []
-    actor = activity.actor_of(sync, meta, around, facts)
-    return activity.origin(sync, actor, seen, context.settings.runs.activity_days)
+        run, ended = run_of(sync), activity.ended(sync)
+        if ended is not None and run.uid != ends.covered(told):
+            (recorded if ends.recorded(run, until) else waiting).append(ended)
+    return waiting, recorded
 
 
 def _is_newer(other: Run, open_runs: list[Run], key: Key) -> bool:

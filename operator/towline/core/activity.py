@@ -15,7 +15,7 @@ from typing import Any
 from towline.api.conditions import ConditionType
 from towline.api.syncjob import SyncJob
 from towline.contract import MAX_SEEN, REQUESTED_AT, REQUESTED_BY, Activity, Origin
-from towline.core import conditions, names, times
+from towline.core import conditions, ends, names, times
 from towline.core.facts import SecretFacts, Surroundings
 
 ACTORS = "actors"
@@ -81,15 +81,18 @@ def actor_of(sync: SyncJob, integration: Mapping[str, Any], around: Surroundings
     return changed_by(sync.metadata)[0]  # made by hand
 
 
-def origin(sync: SyncJob, actor: str, seen: Iterable[Activity], keep_days: int) -> Origin:
-    """What a plan says of why the run was started and of the time before it."""
-    known = sorted(seen, key=lambda entry: entry.time)
+def origin(
+    sync: SyncJob, actor: str, seen: Iterable[Activity], before: Iterable[Activity], keep_days: int, now: datetime
+) -> Origin:
+    """What a plan says of why the run was started, of the time before it, and of the ends of syncs `before` it."""
+    known = list(seen)
     checks = [entry for entry in known if entry.kind == "Check" and entry.trigger == "Probe"][-MAX_SEEN:]
-    # Checks go first: what became of runs and who changed what can be told again from the objects.
-    room = MAX_SEEN - len(checks)
-    others = [entry for entry in known if entry not in checks][-room:] if room else []
-    newest = sorted([*checks, *others], key=lambda entry: entry.time)
-    return Origin(trigger=sync.spec.trigger, actor=actor[:256], keep_days=keep_days, seen=newest)
+    # Checks go first, then ends of syncs: who changed what can be told again from the objects.
+    chosen, until = ends.told(before, MAX_SEEN - len(checks), now)
+    room = MAX_SEEN - len(checks) - len(chosen)
+    others = sorted((entry for entry in known if entry not in checks), key=lambda entry: entry.time)
+    told = sorted([*checks, *chosen, *others[len(others) - min(room, len(others)) :]], key=lambda entry: entry.time)
+    return Origin(trigger=sync.spec.trigger, actor=actor[:256], keep_days=keep_days, seen=told, ends_until=until)
 
 
 def change(
@@ -126,7 +129,7 @@ def rotation(name: str, facts: SecretFacts, about: str, now: datetime) -> Activi
     )
 
 
-def ended(sync: SyncJob, actor: str = "") -> Activity | None:
+def ended(sync: SyncJob) -> Activity | None:
     """The end of a SyncJob, for what its runs could not record themselves; None before its end."""
     status, meta = sync.status, sync.metadata
     if status is None or not status.completion_time:
@@ -141,12 +144,32 @@ def ended(sync: SyncJob, actor: str = "") -> Activity | None:
         finished=status.completion_time,
         object=f"SyncJob/{meta['name']}",
         trigger=sync.spec.trigger,
-        actor=actor[:256],
+        actor=status.actor or "",
         outcome=summary.reason if summary else "",
         message=summary.message[:600] if summary else "",
         records=status.totals.read if status.totals else None,
         correlation=f"{meta['uid']}/{attempt}"[:128],
         detail={"attempt": attempt, "told_by": "operator"},
+    )
+
+
+def attempted(sync: SyncJob) -> Activity | None:
+    """The attempt before the one that starts now, for when its pod could not record it; None if there is none."""
+    status, meta = sync.status, sync.metadata
+    if status is None or not status.attempts or status.completion_time:
+        return None
+    cause = conditions.find(status.conditions, ConditionType.RECONCILING)
+    return Activity(
+        id=f"run/{meta['uid']}/{status.attempts}",
+        kind="Check" if sync.spec.mode == "Check" else "Run",
+        time=status.start_time or str(meta.get("creationTimestamp")),
+        object=f"SyncJob/{meta['name']}",
+        trigger=sync.spec.trigger,
+        actor=status.actor or "",
+        outcome=cause.reason if cause else "",
+        message=cause.message[:600] if cause else "",
+        correlation=f"{meta['uid']}/{status.attempts}"[:128],
+        detail={"attempt": status.attempts, "told_by": "operator"},
     )
 
 

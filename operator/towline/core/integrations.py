@@ -8,7 +8,7 @@ from typing import Any
 
 from towline.api.conditions import ConditionType, Reason
 from towline.api.integration import IntegrationStatus
-from towline.core import checks, expiry, health, history, recent, times
+from towline.core import checks, ends, expiry, health, history, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest
 from towline.core.conditions import Wanted, find, settle
@@ -49,9 +49,9 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
     table = view.timetable if view else None
     wanted = states.conditions(before.conditions, problem, said, past, active, table, spec.suspend, now, s.health)
     status = _status(before, past, plan, [run.name for run in active], starts, view)
-    ends = _expiries(view, s.health)
-    wanted = _worded(before, expiry.warned(wanted, ends, now), s.health)
-    if expires := expiry.first(ends, What.CREDENTIALS):
+    expiries = _expiries(view, s.health)
+    wanted = _worded(before, expiry.warned(wanted, expiries, now), s.health)
+    if expires := expiry.first(expiries, What.CREDENTIALS):
         status["credentials"] = {**status.get("credentials", {}), "expiresAt": times.text(expires.at)}
     told = health.status(s.health) if s.health else None
     if told or before.health:
@@ -60,21 +60,24 @@ def reconcile_integration(s: IntegrationSnapshot, now: datetime) -> Decision:
         status["checks"] = found
     status["observedGeneration"] = generation
     status["conditions"] = settle(before.conditions, wanted, generation, now)
-    actions: list[Action] = [CreateSync(start.body) for start in starts]
-    actions.append(PatchStatus(status))
-    actions += _expiry_events(before, wanted)
-    actions += _events(before, wanted_ready=(wanted[0].status, str(wanted[0].reason), wanted[0].message), plan=plan)
-    actions += [Emit("Normal", "SyncScheduled", start.event) for start in starts]
-    gone = history.surplus(
+    surplus = history.surplus(
         s.runs,
         str(meta.get("uid", "")),
         spec.successful_syncs_history_limit,
         spec.failed_syncs_history_limit,
         times.moment(before.last_schedule_time),
     )
-    actions += [DeleteSync(run.name, run.uid) for run in gone]
+    pruned = ends.prune(before.sync_ends, s.runs, surplus)
+    if pruned.status:
+        status["syncEnds"] = pruned.status.wire()
+    actions: list[Action] = [CreateSync(start.body) for start in starts]
+    actions.append(PatchStatus(status))
+    actions += _expiry_events(before, wanted)
+    actions += _events(before, wanted_ready=(wanted[0].status, str(wanted[0].reason), wanted[0].message), plan=plan)
+    actions += [Emit("Normal", "SyncScheduled", start.event) for start in starts]
+    actions += [DeleteSync(run.name, run.uid) for run in pruned.gone]
     stale = stale_at(table, past.last_success) if table and past.last_success and not spec.suspend else None
-    again = earliest(plan.next, stale if stale and stale > now else None, expiry.next_look(ends, now))
+    again = earliest(plan.next, stale if stale and stale > now else None, expiry.next_look(expiries, now))
     return Decision(actions, again)
 
 

@@ -16,15 +16,15 @@ from towline.contract import (
     DATA_PATH,
     DESTINATION_PATH,
     ENDS_UNTIL,
-    ExitCode,
     PLAN_ANNOTATION,
     PLAN_PATH,
     POD_UID_ENV,
     PROGRESS_AUDIENCE,
     PROGRESS_TOKEN_PATH,
     PROXY_PATH,
-    Plan,
     REPORTS_PATH,
+    ExitCode,
+    Plan,
 )
 from towline.core import checks, names, restricted
 from towline.core.facts import CONNECTOR_LABEL, INTEGRATION_LABEL, MANAGED_BY, MANAGER, SYNC_LABEL, RunSettings

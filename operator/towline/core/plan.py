@@ -57,7 +57,8 @@ def build_plan(
     size = len(plan.model_dump_json())
     if size > MAX_PLAN_BYTES and origin is not None and origin.seen:
         # What happened before is in the operator's log as well; the run itself goes first.
-        return build_plan(sync, attempt, integration, view, settings, origin.model_copy(update={"seen": []}))
+        silent = origin.model_copy(update={"seen": [], "ends_until": ""})
+        return build_plan(sync, attempt, integration, view, settings, silent)
     if size > MAX_PLAN_BYTES:
         raise PlanTooLargeError(
             f"the Connector's manifest and spec.config have {size:,} bytes together, more than the"

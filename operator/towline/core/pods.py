@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from towline.contract import CHECKS_UNTIL
+from towline.contract import CHECKS_UNTIL, ENDS_UNTIL
 from towline.core import times
 from towline.core.jobspec import CONTAINER
 
@@ -53,6 +53,8 @@ class JobFacts:
     """Its spec says so, for example by Kueue; its deadline begins anew when it goes on."""
     checks_until: str = ""
     """Up to when its plan tells of checks of the credentials; empty if of none."""
+    ends_until: str = ""
+    """Up to when its plan tells of ends of earlier syncs; empty if of none."""
 
     @property
     def held(self) -> bool:
@@ -120,6 +122,7 @@ def job_facts(job: Mapping[str, Any]) -> JobFacts:
         started=started,
         suspended=bool(spec.get("suspend")),
         checks_until=(meta.get("annotations") or {}).get(CHECKS_UNTIL, ""),
+        ends_until=(meta.get("annotations") or {}).get(ENDS_UNTIL, ""),
     )
 
 

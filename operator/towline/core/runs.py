@@ -43,6 +43,12 @@ class Run:
     """From the first attempt's start to the end, once it has ended."""
     checks_until: datetime | None = None
     """Up to when checks of the credentials are recorded, by it."""
+    start: datetime | None = None
+    actor: str = ""
+    activity: str = "Unknown"
+    """What it has written to the record of activity: Nothing, what was Before it (and perhaps its end), or Unknown."""
+    ends_until: datetime | None = None
+    """Up to when ends of earlier syncs are recorded, by it."""
 
     @property
     def finished(self) -> bool:
@@ -90,7 +96,17 @@ def run_of(sync: SyncJob) -> Run:
         streams=tuple(status.streams or ()) if status else (),
         seconds=_seconds(status),
         checks_until=times.moment(status.checks_recorded_until) if status else None,
+        start=times.moment(status.start_time) if status else None,
+        actor=(status.actor or "") if status else "",
+        activity=_activity(sync, status),
+        ends_until=times.moment(status.ends_recorded_until) if status else None,
     )
+
+
+def _activity(sync: SyncJob, status: SyncJobStatus | None) -> str:
+    if status is None or not status.attempts or sync.spec.mode == "Check":  # no pod, or one that stores nothing
+        return "Nothing"
+    return status.activity_recorded or "Unknown"
 
 
 def _seconds(status: SyncJobStatus | None) -> int:

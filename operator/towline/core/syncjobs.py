@@ -161,6 +161,7 @@ def _launch(
         "progress": None,
         "job_ref": {"name": job["metadata"]["name"]},
         "image": jobspec.image_of(view.connector, settings)[0],
+        "actor": (s.origin.actor if s.origin else "") or status.actor,
         "start_time": status.start_time or times.text(now),
         "integration_generation": int(integration.metadata.get("generation") or 1),
         "connector_generation": s.around.connector_generation,
@@ -199,6 +200,7 @@ def _observe(
     names = _stream_names(s)
     changes = syncstatus.result_changes(s.sync, seen.result, names)
     changes |= syncstatus.checks_recorded(s.sync, seen.kind is Kind.SUCCESS, s.jobs.get(attempt))
+    changes |= syncstatus.activity_recorded(s.sync, seen.result, s.jobs.get(attempt))
     if seen.exit_code is not None:
         changes["exit_code"] = seen.exit_code
     if failures:
@@ -241,6 +243,7 @@ def _cancel(s: SyncSnapshot, status: SyncJobStatus, now: datetime, settings: Run
         return _end(s, False, Reason.CANCELLED, cancel.WHY, now, stop=True)
     changes = syncstatus.result_changes(s.sync, seen.result, _stream_names(s))
     changes |= syncstatus.checks_recorded(s.sync, seen.kind is Kind.SUCCESS, job)
+    changes |= syncstatus.activity_recorded(s.sync, seen.result, job)
     if seen.exit_code is not None:
         changes["exit_code"] = seen.exit_code
     counted: list[Action] = [CountAttempt(seen.result)] if seen.result else []
@@ -278,6 +281,10 @@ def _end(
     more: list[Action] | None = None,
     stop: bool = False,
 ) -> Decision:
+    if stop and changes is None:
+        changes = syncstatus.activity_unseen(s.sync)
+    if s.origin and s.origin.actor and not (s.sync.status and s.sync.status.actor):
+        changes = {"actor": s.origin.actor, **(changes or {})}
     written = syncstatus.finished(s.sync, succeeded, reason, message, now, changes)
     started = times.moment(s.sync.status.start_time) if s.sync.status else None
     took = (now - started).total_seconds() if started else None

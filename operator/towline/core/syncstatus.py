@@ -88,6 +88,28 @@ def checks_recorded(sync: SyncJob, succeeded: bool, job: JobFacts | None) -> dic
     return {"checks_recorded_until": job.checks_until}
 
 
+def activity_recorded(sync: SyncJob, result: RunResult | None, job: JobFacts | None) -> dict[str, Any]:
+    """What the record of activity has, now that the present attempt has ended; `result` is None where its pod told
+    nothing."""
+    before = sync.status or SyncJobStatus()
+    earlier, attempt = before.activity_recorded, before.attempts or 0
+    if not attempt or sync.spec.mode == "Check":  # nobody has written there
+        return {}
+    if result is not None and result.streams:
+        until = job.ends_until if job else ""
+        return {"activity_recorded": "Before", **({"ends_recorded_until": until} if until else {})}
+    if earlier == "Before":
+        return {}
+    silent = result is not None and result.reason is not Reason.CONNECTOR_BUG  # a bug may come after a commit
+    known = silent and earlier == ("Nothing" if attempt > 1 else None)
+    return {"activity_recorded": "Nothing" if known else "Unknown"}
+
+
+def activity_unseen(sync: SyncJob) -> dict[str, Any]:
+    """The same where an attempt may be under way whose end nobody waits for."""
+    return {} if sync.status and sync.status.next_attempt_time else activity_recorded(sync, None, None)
+
+
 def counted(totals: Totals | None) -> str:
     """`412 new or changed, 3 deleted, 1 rejected of 18,234 read`."""
     if totals is None:

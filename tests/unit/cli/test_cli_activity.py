@@ -24,3 +24,11 @@ def test_what_the_operator_could_not_count_is_said() -> None:
     one = record(finished_time="2026-11-21T08:00:00.000Z", detail={"count": 1, "interrupted": True})
     assert _row(one)[-1] == "1 or more checks until 08:00:00"
     assert _row(record(finished_time="2026-11-21T08:00:00.000Z", detail={"count": 1}))[-1] == ""
+
+
+def test_syncs_of_an_outage_are_told_as_syncs() -> None:
+    many = {"detail": {"count": 47, "first": "prod-1"}, "finished_time": "2026-11-21T09:30:00.000Z"}
+    one = record(kind="Run", trigger="Schedule", actor="schedule", outcome="DestinationUnavailable",
+                 message="no answer", **many)  # fmt: skip
+    assert _row(one)[3:6] == ["prod", "schedule (Schedule)", "DestinationUnavailable"]
+    assert _row(one)[-1] == "47 syncs until 09:30:00 no answer"

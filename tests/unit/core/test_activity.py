@@ -80,7 +80,7 @@ def test_a_change_tells_which_fields_without_telling_their_values() -> None:
 
 def test_the_end_of_a_run_has_the_id_that_the_run_itself_would_use() -> None:
     status = {
-        "attempts": 2, "startTime": "2026-11-21T08:00:00Z", "completionTime": "2026-11-21T08:05:00Z",
+        "attempts": 2, "startTime": "2026-11-21T08:00:00Z", "completionTime": "2026-11-21T08:05:00Z", "actor": "anna",
         "conditions": [{"type": "Succeeded", "status": "False", "reason": "OutOfMemory", "message": "Too little.",
                         "lastTransitionTime": "2026-11-21T08:05:00Z"}],
     }  # fmt: skip
@@ -88,14 +88,14 @@ def test_the_end_of_a_run_has_the_id_that_the_run_itself_would_use() -> None:
     told = activity.ended(done)
     assert told is not None
     assert told.id == f"run/{done.metadata['uid']}/2"
-    assert (told.outcome, told.message) == ("OutOfMemory", "Too little.")
+    assert (told.outcome, told.message, told.actor) == ("OutOfMemory", "Too little.", "anna")
     assert activity.ended(sync()) is None
 
 
 def test_a_plan_carries_the_newest_records_only() -> None:
     done = activity.change("Integration", meta(), None, NOW)
     many = [done.model_copy(update={"id": str(n), "time": f"2026-11-21T08:{n:02}:00Z"}) for n in range(MAX_SEEN + 5)]
-    kept = activity.origin(sync(), "anna", many, 30)
+    kept = activity.origin(sync(), "anna", many, [], 30, NOW)
     assert [one.id for one in kept.seen] == [str(n) for n in range(5, MAX_SEEN + 5)]
     assert kept.keep_days == 30
 
@@ -104,6 +104,40 @@ def test_checks_go_into_a_plan_before_what_the_objects_tell_anyway() -> None:
     done = activity.change("Integration", meta(), None, NOW)
     many = [done.model_copy(update={"id": str(n), "time": f"2026-11-21T08:{n:02}:00Z"}) for n in range(MAX_SEEN + 5)]
     old = Streak("CredentialsRejected", "401", NOW - timedelta(days=30), NOW - timedelta(days=30))
-    kept = activity.origin(sync(), "anna", [*many, checks.record("acme-prod", "u-1", old)], 30).seen
+    kept = activity.origin(sync(), "anna", [*many, checks.record("acme-prod", "u-1", old)], [], 30, NOW).seen
     assert [one.kind for one in kept].count("Check") == 1
     assert len(kept) == MAX_SEEN
+
+
+def test_ends_of_syncs_go_into_a_plan_before_what_the_objects_tell_anyway() -> None:
+    done = activity.change("Integration", meta(), None, NOW)
+    many = [done.model_copy(update={"id": str(n), "time": f"2026-11-21T08:{n:02}:00Z"}) for n in range(MAX_SEEN)]
+    end = activity.ended(
+        sync({"startTime": "2026-11-20T07:00:00Z", "completionTime": "2026-11-20T08:00:00Z", "attempts": 1})
+    )
+    assert end
+    kept = activity.origin(sync(), "", many, [end] * 2, 90, NOW)
+    assert [entry.id for entry in kept.seen] == [end.id] * 2 + [str(n) for n in range(2, MAX_SEEN)]
+    assert kept.ends_until == "2026-11-20T08:00:00Z"
+
+
+def test_an_attempt_that_ended_without_a_word_is_told_by_the_one_after_it() -> None:
+    waiting = {
+        "attempts": 2,
+        "startTime": "2026-11-21T08:00:00Z",
+        "nextAttemptTime": "2026-11-21T08:05:00Z",
+        "conditions": [
+            {
+                "type": "Reconciling",
+                "status": "True",
+                "reason": "OutOfMemory",
+                "message": "The connector needed more memory",
+                "lastTransitionTime": "2026-11-21T08:00:00Z",
+            }
+        ],
+    }
+    told = activity.attempted(sync(waiting))
+    assert told
+    assert (told.id, told.outcome, told.detail["attempt"]) == ("run/uid-acme-prod-m-1/2", "OutOfMemory", 2)
+    assert activity.attempted(sync()) is None
+    assert activity.attempted(sync({**waiting, "completionTime": "2026-11-21T08:05:00Z"})) is None

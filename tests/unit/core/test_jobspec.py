@@ -224,8 +224,22 @@ def test_the_longest_names_fit() -> None:
 def test_the_job_says_up_to_when_its_plan_tells_of_checks() -> None:
     streak = Streak("Reachable", "", NOW, NOW + timedelta(minutes=3), 4)
     run, subject = sync(), integration()
-    origin = activity.origin(run, "", [checks.record("acme-prod", "u-1", streak)], 90)
+    origin = activity.origin(run, "", [checks.record("acme-prod", "u-1", streak)], [], 90, NOW)
     plan = build_plan(run, 1, subject, view(subject), SETTINGS, origin)
     job = build_job(run, subject, view(subject), plan, SETTINGS)
     assert job_facts(slim("Job", job)).checks_until == text(NOW + timedelta(minutes=3))
+    assert job_facts(slim("Job", job)).ends_until == ""
     assert "annotations" not in built()["metadata"]
+
+
+def test_the_job_says_up_to_when_its_plan_tells_of_ends_of_earlier_syncs() -> None:
+    done = activity.ended(sync({"completionTime": text(NOW - timedelta(minutes=3)), "attempts": 1}))
+    assert done
+    run, subject = sync(), integration()
+    plan = build_plan(run, 1, subject, view(subject), SETTINGS, activity.origin(run, "", [], [done], 90, NOW))
+    assert plan.sync.origin.seen == [done]
+    job = build_job(run, subject, view(subject), plan, SETTINGS)
+    assert job_facts(slim("Job", job)).ends_until == text(NOW - timedelta(minutes=3))
+    whole = plan.sync.origin.model_copy(update={"seen": [done.model_copy(update={"detail": {"x": "x" * 200_000}})]})
+    silent = build_plan(run, 1, subject, view(subject), SETTINGS, whole)
+    assert (silent.sync.origin.seen, silent.sync.origin.ends_until) == ([], ""), "what does not fit is not told"
