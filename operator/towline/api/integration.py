@@ -108,7 +108,11 @@ class Schedule(Model):
         max_length=120,
         description="Five fields: minute hour day month weekday; or @hourly, @daily, @weekly, @monthly, @yearly.",
     )
-    interval: Duration | None = Field(default=None, description="For example 30m, 6h, 7d.")
+    interval: Duration | None = Field(
+        default=None,
+        description="For example 30m, 6h, 7d. When in it is fixed by the object's uid, so that not all start at once;"
+        " the first time at least half an interval after the sync on creation.",
+    )
     time_zone: str | None = Field(
         default=None,
         min_length=1,

@@ -136,7 +136,12 @@ class Planner:
         planned = times.moment(self.before.next_schedule_time)
         if self.before.effective_schedule != table.text:
             planned = None
-        found = due(table, planned, self.now, self.spec.schedule.starting_deadline_seconds)
+        since = self.now
+        if planned is None and table.every is not None:
+            # An interval's ticks have a phase of their own: the first of them not seconds after another sync.
+            started = [self.now] if busy else [run.created for run in self.s.runs]
+            since = max([since, *(start + table.every / 2 for start in started)])
+        found = due(table, planned, since, self.spec.schedule.starting_deadline_seconds)
         self.next = found.next
         ran = {run.tick for run in self.s.runs if run.tick is not None and planned is not None and run.tick >= planned}
         self.missed = found.missed - len([tick for tick in ran if tick != found.tick])

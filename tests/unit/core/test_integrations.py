@@ -16,7 +16,7 @@ from towline.core.checks import heard
 from towline.core.health import Probed, State, Track
 from towline.core.integrations import reconcile_integration
 from towline.core.planner import IntegrationSnapshot
-from towline.core.times import moment
+from towline.core.times import moment, text
 
 
 def world(now: datetime = NOW, **spec: Any) -> World:
@@ -41,6 +41,19 @@ def test_a_new_integration_syncs_at_once_and_says_so() -> None:
     assert made.ready() == ("True", "Synced")
     assert "active" not in made.integration["status"]
     assert len(made.created) == 1
+
+
+def test_the_first_tick_of_an_interval_does_not_follow_the_first_sync_within_seconds() -> None:
+    made = world(now=NOW - timedelta(seconds=3))
+    made.settle()
+    assert len(made.created) == 1
+    assert made.integration["status"]["nextScheduleTime"] == text(NOW + timedelta(minutes=30)), "not in three seconds"
+    del made.integration["status"]
+    made.settle()
+    assert made.integration["status"]["nextScheduleTime"] == text(NOW + timedelta(minutes=30)), "nor after a restore"
+    later = world(now=NOW - timedelta(minutes=16))
+    later.settle()
+    assert later.integration["status"]["nextScheduleTime"] == text(NOW)
 
 
 def test_a_first_sync_that_was_deleted_does_not_come_back() -> None:
