@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hack.chart import CHECKOUT
 from tests.cluster.kubectl import apply, kubectl
+
+from towline.kube.resources import WATCHED
 
 pytestmark = pytest.mark.api
 
@@ -85,7 +89,7 @@ def operator_needs(namespace: str) -> set[Access]:
         | every("update", "integrations/finalizers", towline, namespace)
         | every("update", "syncjobs/finalizers", towline, namespace)
         | every("get list watch create delete", "jobs", batch, namespace)
-        | every("get list watch", "pods", "", namespace)
+        | every("list watch", "pods", "", namespace)
         | every("get", "secrets", "", namespace)
         | every("get", "configmaps", "", namespace)
         | every("get create", "persistentvolumeclaims", "", namespace)
@@ -114,7 +118,7 @@ def operator_must_not(namespace: str) -> set[Access]:
         | every("create update patch delete", "integrations", "towline.dev", namespace)
         | every("update patch", "syncjobs", "towline.dev", namespace)
         | every("update patch deletecollection", "jobs", "batch", namespace)
-        | every("create update patch delete", "pods", "", namespace)
+        | every("get create update patch delete", "pods", "", namespace)
         | every("create get", "pods/exec", "", namespace)
         | every("get", "pods/log", "", namespace)
         | every("list update patch delete", "persistentvolumeclaims", "", namespace)
@@ -185,3 +189,53 @@ def test_kubernetes_own_roles_cover_integrations(
     while (granted := allowed(control_plane, "erin", reads | writes | never)) != expected:
         assert time.monotonic() < deadline, granted ^ expected
         time.sleep(0.2)
+
+
+PLACES = {
+    # What is listed and watched: controller/listing.py and the feed go through kube/resources.py's WATCHED.
+    "list connectors integrations syncjobs jobs pods": ("controller/listing.py", r"client\.pages\(resource"),
+    "watch connectors integrations syncjobs jobs pods": ("controller/feed.py", r"in BY_KIND\.items\(\)"),
+    # An object whose copy in the cache proved old is read once more.
+    "get connectors integrations syncjobs": ("controller/perform.py", r"client\.get\(BY_KIND\[kind\]"),
+    "patch connectors/status integrations/status syncjobs/status": ("controller/perform.py", r'subresource="status"'),
+    # Server-side apply of what is not there yet asks for create beside patch.
+    "create patch connectors": ("controller/bundled.py", r"client\.apply\(CONNECTORS"),
+    "delete connectors": ("controller/bundled.py", r"client\.delete\(CONNECTORS"),
+    "create syncjobs": ("controller/perform.py", r"client\.create\(SYNCJOBS"),
+    "delete syncjobs": ("controller/perform.py", r"client\.delete\(SYNCJOBS"),
+    "get jobs": ("controller/snapshots.py", r"client\.get\(JOBS"),
+    "create jobs": ("controller/perform.py", r"client\.create\(JOBS"),
+    "delete jobs": ("controller/perform.py", r"client\.delete\(JOBS"),
+    # Where OwnerReferencesPermissionEnforcement is on.
+    "update integrations/finalizers syncjobs/finalizers": ("core/jobspec.py", r'"blockOwnerDeletion": True'),
+    "get secrets configmaps": ("kube/secrets.py", r"client\.get\(\*self\._at\("),
+    "get namespaces": ("kube/secrets.py", r"get_metadata\(NAMESPACES"),
+    "get persistentvolumeclaims": ("controller/perform.py", r"client\.get\(CLAIMS"),
+    "create persistentvolumeclaims": ("controller/perform.py", r"client\.create\(CLAIMS"),
+    "create events": ("kube/events.py", r"client\.create\(EVENTS"),
+    "patch events": ("kube/events.py", r"client\.merge\(EVENTS"),
+    "create tokenreviews": ("controller/progress.py", r"client\.create\(TOKEN_REVIEWS"),
+    "get leases": ("kube/lease.py", r"client\.get\(LEASES"),
+    "create leases": ("kube/lease.py", r"client\.create\(\n?\s*LEASES"),
+    "update leases": ("kube/lease.py", r"client\.replace\(LEASES"),
+}
+VERBS = {"get", "list", "watch", "create", "update", "patch", "delete"}
+
+
+def test_there_is_no_right_without_the_place_that_uses_it(render: Callable[..., str]) -> None:
+    aggregated = ("-view", "-edit")
+    given = {
+        (verb, resource)
+        for role in yaml.safe_load_all(render("--show-only=templates/rbac.yaml"))
+        if role and role["kind"] in ("ClusterRole", "Role") and not role["metadata"]["name"].endswith(aggregated)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    used = set()
+    for words, (file, pattern) in PLACES.items():
+        assert re.search(pattern, (CHECKOUT / "operator" / "towline" / file).read_text()), f"{file} no longer has it"
+        verbs = [word for word in words.split() if word in VERBS]
+        used |= {(verb, resource) for resource in words.split() if resource not in VERBS for verb in verbs}
+    assert given == used
+    assert {resource.plural for resource in WATCHED} == {resource for verb, resource in used if verb == "watch"}

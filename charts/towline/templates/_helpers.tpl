@@ -117,7 +117,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 # The termination message holds a sync's result. Logs and exec are not needed.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # By name only: what Integrations refer to. Never list, never watch.
 - apiGroups: [""]
   resources: [secrets, configmaps]
