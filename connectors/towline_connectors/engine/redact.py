@@ -55,12 +55,13 @@ class Redactor:
             for value in {secret, secret.strip(), *_parts(secret)}:
                 if len(value) >= MIN_LENGTH:
                     forms |= _forms(value)
-        ordered = sorted(forms, key=len, reverse=True)
+        self._forms = sorted(forms, key=len, reverse=True)
         # Looked for at every place, so that those which overlap are found.
-        self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, ordered))}))") if ordered else None
+        self._pattern = re.compile(f"(?=({'|'.join(map(re.escape, self._forms))}))")
 
     def text(self, text: str) -> str:
-        if self._pattern is None or not self._pattern.search(text):
+        # Most texts hold no secret, and a plain search tells so in a fraction of the pattern's time.
+        if not any(form in text for form in self._forms):
             return text
         # What begins within another secret counts too: blanking one after the other would leave the rest of it.
         shown, end = [], 0
