@@ -12,7 +12,8 @@ TYPED_ELSEWHERE = "console"
 HERE = "secops"
 """The namespace of the pages; where a page names none, its commands work in this one."""
 ELSEWHERE = dict.fromkeys(("docs/quickstart.md", "docs/tutorial.md", "examples/01-first-sync/README.md"), "default")
-INSTALLS = re.compile(r"^helm install ")
+INSTALLS = re.compile(r"^helm install towline ")
+INSTALLS_ANOTHER = re.compile(r"^helm install (?!towline )(?P<release>\S+) .*--namespace (?P<namespace>\S+)")
 REMOVES = re.compile(r"^(helm uninstall towline|kubectl delete crd) ")
 SERVES = re.compile(r"^towline simulate [a-z]")
 INTERNET = "asks CISA's feed on the internet"
@@ -88,6 +89,8 @@ EXPECTED = {
     "kubectl -n default get service kubernetes -o jsonpath={.spec.clusterIP}": (".",),
     """kubectl -n towline-system logs -l app.kubernetes.io/name=towline | grep '^{"activity"'""": ('"activity"',),
     "helm test towline --namespace towline-system": ("Succeeded",),
+    "helm install second charts/towline --namespace second --create-namespace --set namespaces={finance}"
+    " --set crds.install=false,admissionPolicy.enabled=false": ("STATUS: deployed",),
     "towline why NAME -n NAMESPACE": ("Connector", "Secret", "SyncJob"),
     "towline tree NAME -n NAMESPACE": ("SyncJob", "Completed"),
     "towline status kev": ("is ready", "schedule"),

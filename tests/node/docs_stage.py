@@ -205,6 +205,13 @@ class Stage:
         folder = self.place(line.page)
         if docs_lines.SERVES.match(line.text) and "--options" not in line.text:
             return self._serve(command, folder)
+        if another := docs_lines.INSTALLS_ANOTHER.match(line.text):
+            try:
+                return self.run(f"WAIT=false {command}", folder, line.namespace)
+            finally:  # the other pages speak of one installation
+                self.run(
+                    "helm uninstall {release} -n {namespace} --ignore-not-found".format(**another.groupdict()), folder
+                )
         good = {0}
         if line.text in docs_lines.ENDLESS:
             command, good = f"timeout 2 {command}", {124}
