@@ -20,6 +20,7 @@ INTERNET = "asks CISA's feed on the internet"
 ACCOUNT = "needs an account at the vendor; with a simulated one: tests/cli/test_run.py"
 
 NOT_RUN = {
+    "helm push towline-0.1.0.tgz oci://registry.example.com/charts": "needs a registry",
     "towline new servicenow NAME": "asks for the host on a terminal: tests/cli/test_new.py",
     "towline run cisa-kev": INTERNET,
     "towline test cisa-kev": INTERNET,

@@ -31,7 +31,7 @@ KINDS = words_of("""
 KUBECTL = words_of("""
     apply get describe wait annotate edit logs delete patch create cp config exec rollout run port-forward diff label
     top towline scale explain version auth""")
-HELM = words_of("install upgrade uninstall rollback template test get history list")
+HELM = words_of("install upgrade uninstall rollback template test get history list package push")
 OTHERS = words_of("""
     sqlite3 psql source grep sed cat head jq cd git curl python pip uv python3 open mkdir chmod""")
 
