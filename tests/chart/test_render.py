@@ -223,6 +223,26 @@ def test_values_of_an_older_chart_are_filled_up(helm: Helm, render: Render, tmp_
     assert set(only(render(), "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]) == set(settings)
 
 
+def test_it_can_be_a_part_of_another_chart_that_switches_it_off(helm: Helm, tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "charts" / "towline")
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    part = {"name": "towline", "version": version, "condition": "towline.enabled"}
+    around = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [part]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(around))
+    values = {
+        "global": {"imageRegistry": "mirror.example.com", "other": 1},
+        "towline": {"enabled": True, "replicas": 1},
+    }
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    result = helm("template", "platform", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    deployment = only(result.stdout, "Deployment")
+    assert (deployment["metadata"]["name"], deployment["spec"]["replicas"]) == ("platform-towline", 1)
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image.startswith("mirror.example.com/towline:")
+    assert helm("template", "platform", str(tmp_path), "--set=towline.enabled=false").stdout.strip() == ""
+
+
 def test_groups_of_values_that_are_missing_have_their_defaults(render: Render) -> None:
     groups = sorted({key.split(".")[0] for key, _, _ in values() if "." in key})
     assert {"egress", "progress", "podMonitor"} < set(groups)
@@ -435,8 +455,11 @@ def test_the_pod_of_helm_test_is_none_of_the_operators(render: Render) -> None:
 def test_every_value_is_in_the_schema_and_every_field_of_the_schema_is_a_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
 
-    # Those that are seldom wanted have a default of Kubernetes' own.
-    unset = {"sync.podSecurityContext.": {"fsGroupChangePolicy", "supplementalGroups", "seLinuxOptions"}}
+    # Those that are seldom wanted have a default of Kubernetes' own; `enabled` is another chart's.
+    unset = {
+        "": {"enabled"},
+        "sync.podSecurityContext.": {"fsGroupChangePolicy", "supplementalGroups", "seLinuxOptions"},
+    }
 
     def compare(values: dict[str, Any], fields: dict[str, Any], path: str = "") -> None:
         assert set(values) == set(fields) - unset.get(path, set()), path

@@ -20,6 +20,9 @@ INTERNET = "asks CISA's feed on the internet"
 ACCOUNT = "needs an account at the vendor; with a simulated one: tests/cli/test_run.py"
 
 NOT_RUN = {
+    "docker build --tag registry.example.com/towline:0.1.0 . && docker push registry.example.com/towline:0.1.0": (
+        "needs a registry; decision 0015 says with which builders it was tried"
+    ),
     "helm push towline-0.1.0.tgz oci://registry.example.com/charts": "needs a registry",
     "towline new servicenow NAME": "asks for the host on a terminal: tests/cli/test_new.py",
     "towline run cisa-kev": INTERNET,
@@ -53,11 +56,13 @@ NOT_RUN = {
 NAMED = frozenset(
     {
         "helm rollback",
+        "helm test",
         "helm uninstall",
         "helm upgrade",
         "kubectl apply",
         "kubectl apply --dry-run=server",
         "kubectl create token",
+        "kubectl describe",
         "kubectl describe quota",
         "kubectl diff",
         "kubectl logs --previous",

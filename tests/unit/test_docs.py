@@ -33,7 +33,7 @@ KUBECTL = words_of("""
     top towline scale explain version auth""")
 HELM = words_of("install upgrade uninstall rollback template test get history list package push")
 OTHERS = words_of("""
-    sqlite3 psql source grep sed cat head jq cd git curl python pip uv python3 open mkdir chmod""")
+    docker sqlite3 psql source grep sed cat head jq cd git curl python pip uv python3 open mkdir chmod""")
 
 
 def ids(value: object) -> str | None:
