@@ -191,6 +191,20 @@ def test_kubernetes_own_roles_cover_integrations(
         time.sleep(0.2)
 
 
+def test_a_team_reads_the_catalogue_where_that_is_given_and_changes_nothing_in_it(
+    control_plane: Path, installed: None, render: Callable[..., str]
+) -> None:
+    readers = '--set-json=rbac.connectorReaders=[{"kind":"User","name":"fran"}]'
+    manifests = render(readers, "--set=fullnameOverride=reading", "--show-only=templates/rbac.yaml")
+    asked = every("get list watch create update patch delete", "connectors", "towline.dev")
+    assert allowed(control_plane, "fran", asked) == set()
+    apply(control_plane, manifests)
+    try:
+        assert allowed(control_plane, "fran", asked) == every("get list watch", "connectors", "towline.dev")
+    finally:
+        kubectl(control_plane, "delete", "-f", "-", "--ignore-not-found", stdin=manifests)
+
+
 PLACES = {
     # What is listed and watched: controller/listing.py and the feed go through kube/resources.py's WATCHED.
     "list connectors integrations syncjobs jobs pods": ("controller/listing.py", r"client\.pages\(resource"),

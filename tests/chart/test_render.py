@@ -43,6 +43,10 @@ VALUES = {
             for each in ("runAsUser", "runAsGroup", "fsGroup")
         ),
     ],
+    "readers of the catalogue": [
+        '--set-json=rbac.connectorReaders=[{"kind":"Group","name":"system:authenticated"},'
+        '{"kind":"ServiceAccount","name":"portal","namespace":"default"}]'
+    ],
     "more patience": ["--set=livenessProbe.failureThreshold=12,startupProbe.periodSeconds=5,logLevel=DEBUG"],
     "listed namespaces": ["--set=namespaces={default,kube-public}"],
     "postgresql by default": ["--set=destination.secretName=warehouse"],
