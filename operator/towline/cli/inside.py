@@ -35,6 +35,8 @@ class Place:
     destination_secret: str | None = None
     claim: str | None = None
     integration: str | None = None  # whose destination it is, where a namespace has several
+    job_pod: str = ""  # what the installation adds to the pods of syncs, and so to this one: JSON
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,11 @@ def ask(connection: Cluster, arguments: list[str], place: Place) -> list[dict[st
 
 def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
     """The pod that answers."""
+    from towline.cli.operator import pod_settings
     from towline.contract import DATA_PATH
     from towline.core import restricted
 
+    added = pod_settings(place.job_pod)
     source: dict[str, Any] = {"name": "TOWLINE_TO", "value": f"{DATA_PATH}/towline.db"}
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108  the pod's own
@@ -134,14 +138,21 @@ def pod(name: str, arguments: list[str], place: Place) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": cluster.MANAGER}},
+        "metadata": {
+            "name": name,
+            "labels": {**added.labels, "app.kubernetes.io/managed-by": cluster.MANAGER},
+            "annotations": dict(added.annotations),
+        },
         "spec": {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": LIMIT_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
-            "securityContext": restricted.pod(),
+            "securityContext": restricted.pod(added.security_context),
+            "nodeSelector": dict(added.node_selector),
+            "tolerations": list(added.tolerations),
+            "imagePullSecrets": [{"name": each} for each in place.pull_secrets],
             "containers": [container],
             "volumes": volumes,
         },
@@ -152,8 +163,10 @@ def _found(connection: Cluster, place: Place) -> Place:
     """The place with image and destination as the namespace and the installation have them."""
     syncs = sorted(connection.list("syncjobs"), key=lambda one: str(one["metadata"]["creationTimestamp"]))
     images = [one["status"]["image"] for one in syncs if (one.get("status") or {}).get("image")]
-    deployments = _operators(connection) if not images or not place.destination_secret else []
+    deployments = _operators(connection)
     arguments = [word for each in deployments for word in each["spec"]["template"]["spec"]["containers"][0]["args"]]
+    pull_secrets = tuple(dict.fromkeys(_options(arguments, "--image-pull-secret=")))
+    place = replace(place, job_pod=_option(arguments, "--job-pod="), pull_secrets=pull_secrets)
     image = place.image or (images[-1] if images else _option(arguments, "--image="))
     if not image:
         raise CliError(
@@ -161,7 +174,7 @@ def _found(connection: Cluster, place: Place) -> Place:
             "Give it with --image, or choose another namespace with -n.",
         )
     if place.destination_secret:
-        return Place(image, place.destination_secret)
+        return replace(place, image=image)
     claim = place.claim or _option(arguments, "--data-claim=") or DEFAULT_CLAIM
     secret = "" if place.claim else _secret(connection, place, _option(arguments, "--destination-secret="))
     path = f"/api/v1/namespaces/{connection.namespace}/persistentvolumeclaims/{claim}"
@@ -171,7 +184,7 @@ def _found(connection: Cluster, place: Place) -> Place:
             " a volume there.",
             "Where the rows go elsewhere: --destination-secret NAME, or --claim NAME.",
         )
-    return Place(image, secret or None, claim)
+    return replace(place, image=image, destination_secret=secret or None, claim=claim)
 
 
 def _secret(connection: Cluster, place: Place, default: str) -> str:
@@ -202,7 +215,11 @@ def _operators(connection: Cluster) -> list[Any]:
 
 
 def _option(arguments: list[str], name: str) -> str:
-    return next((word.removeprefix(name) for word in arguments if word.startswith(name)), "")
+    return next(iter(_options(arguments, name)), "")
+
+
+def _options(arguments: list[str], name: str) -> list[str]:
+    return [word.removeprefix(name) for word in arguments if word.startswith(name)]
 
 
 def _wait(connection: Cluster, path: str) -> str:

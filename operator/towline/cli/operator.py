@@ -181,7 +181,7 @@ def operator(
         activity_days=activity_days,
         start_timeout_seconds=start_timeout,
         priority_class=job_priority_class,
-        pod=_pod(job_pod),
+        pod=pod_settings(job_pod),
         resources=resources or RunSettings().resources,
         egress=_egress(egress_allow, egress_deny),
         progress_url=progress_url,
@@ -283,7 +283,8 @@ def _resources(text: str) -> dict[str, dict[str, str]]:
     return _object(text, "--job-resources", {"requests": dict, "limits": dict})
 
 
-def _pod(text: str) -> Any:
+def pod_settings(text: str) -> Any:
+    """What --job-pod says, as PodSettings."""
     from towline.core.facts import PodSettings
     from towline.core.restricted import CHOSEN
 

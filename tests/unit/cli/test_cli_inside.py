@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,6 +70,28 @@ def test_the_pod_has_no_token_no_rights_and_the_volume_only() -> None:
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert [volume.get("persistentVolumeClaim") for volume in spec["volumes"]] == [None, {"claimName": "towline-data"}]
+
+
+class Installed(Cluster):
+    """A cluster whose administrator gives syncs nodes, users and pull secrets of their own."""
+
+    def read(self, path: str, query: Any = None) -> Any:
+        if "deployments" not in path:
+            return super().read(path, query)
+        said = {"nodeSelector": {"pool": "batch"}, "tolerations": [{"operator": "Exists"}], "labels": {"mesh": "out"}}
+        arguments = [f"--job-pod={json.dumps({**said, 'securityContext': {}})}", "--image-pull-secret=registry"]
+        return {"items": [{"spec": {"template": {"spec": {"containers": [{"args": arguments}]}}}}]}
+
+
+def test_it_runs_where_and_as_whom_syncs_run() -> None:
+    cluster = Installed("[]")
+    ask(cluster)
+    (made,) = cluster.made
+    spec = made["spec"]
+    assert (spec["nodeSelector"], spec["tolerations"]) == ({"pool": "batch"}, [{"operator": "Exists"}])
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert ("runAsUser" in spec["securityContext"], spec["securityContext"]["runAsNonRoot"]) == (False, True)
+    assert made["metadata"]["labels"]["mesh"] == "out"
 
 
 def test_a_destination_with_a_secret_needs_no_volume_and_no_value_stands_in_the_pod() -> None:
