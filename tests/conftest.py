@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["tests.cluster.fixtures"]
-# Modules and folders whose tests share one cluster: with `pytest -n` one process takes all of a group. What needs a node
-# lasts longest by far and waits for much of it, so it gets two, of about the same length.
+# Modules and folders whose tests share one cluster: with `pytest -n` one process takes all of a group. What needs a
+# node lasts longest by far and waits for much of it, so it gets two nodes, in halves of about the same length.
 _GROUPS = {
     "node/test_bad_input.py": "second node",
     "node/test_cluster.py": "second node",
