@@ -63,6 +63,7 @@ def check_of(cluster: Cluster) -> dict[str, Any]:
     """The SyncJob that `towline test` has made, at work."""
     sync = cluster.wait_sync("acme")
     assert (sync["spec"]["mode"], sync["spec"]["trigger"]) == ("Check", "Manual")
+    assert sync["metadata"]["ownerReferences"][0]["name"] == "acme", "or it would stay for ever"
     return sync
 
 
@@ -113,6 +114,27 @@ def test_a_suspended_integration_is_not_tried(synced: Cluster, control_plane: Pa
     code, _out, talk = ended(typed(control_plane, "test", "acme", "-n", synced.namespace))
     assert code == 2
     assert f"towline resume acme -n {synced.namespace}" in talk
+
+
+def test_some_streams_are_synced_by_a_syncjob_that_the_integration_tidies_up(
+    synced: Cluster, control_plane: Path
+) -> None:
+    asked = ("--stream", "admins", "--stream", "logs", "--full")
+    process = typed(control_plane, "sync", "acme", "-n", synced.namespace, *asked)
+    sync = synced.wait_sync("acme")
+    assert (sync["spec"]["streams"], sync["spec"]["mode"]) == (["admins", "logs"], "Full")
+    owner = sync["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["name"], owner["controller"]) == ("Integration", "acme", True)
+    synced.end_pod(sync, streams=[{"name": "admins", "read": 3, "upserted": 2, "full": True}, {"name": "logs"}])
+    code, out, talk = ended(process)
+    assert (code, out) == (0, ""), talk
+    assert "read 3   changed 2" in talk
+    done = synced.get("syncjobs", sync["metadata"]["name"])["status"]
+    assert done["actor"].endswith("(towline-cli)")
+    assert done["actor"] != "(towline-cli)"
+    code, _out, talk = ended(typed(control_plane, "sync", "acme", "-n", synced.namespace, "--stream", "admns"))
+    assert code == 1
+    assert "Did you mean admins?" in talk
 
 
 def test_what_runs_is_cancelled_by_the_name_of_its_integration(synced: Cluster, control_plane: Path) -> None:

@@ -114,10 +114,13 @@ def test_events_of_the_integration_and_of_nothing_else(
     assert "no such events" in towline("events", "prod", "--warnings").stderr
     for kind, name, reason in (("Integration", "prod", "SyncFailed"), ("Secret", "api", "Unrelated")):
         uid = kubectl("get", "-n", namespace, kind, name, "-o", "jsonpath={.metadata.uid}")
+        version = "towline.dev/v1alpha1" if kind == "Integration" else "v1"
         event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{name}.1"}, "type": "Warning",
                  "reason": reason, "message": "It failed.", "reportingComponent": "other",
-                 "involvedObject": {"kind": kind, "name": name, "namespace": namespace, "uid": uid}}  # fmt: skip
+                 "involvedObject": {"apiVersion": version, "kind": kind, "name": name, "namespace": namespace, "uid": uid}}  # fmt: skip
         kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(event))
+    assert "Give NAME or --all-namespaces" in towline("events", "prod", "-A").stderr
+    assert "NAMESPACE" in towline("events", "-A").stdout.splitlines()[0]
     ended = towline("events", "prod", "--warnings")
     assert ended.returncode == 0, ended.stderr
     assert "SyncFailed" in ended.stdout
@@ -179,6 +182,10 @@ def test_a_cluster_without_an_operator_is_found_unsound(towline: Any, chain: str
     found = {entry["about"]: entry["verdict"] for entry in json.loads(towline("check", "-o", "json").stdout)}
     assert found["integrations"] == "fine"
     assert found["Operator"] == "problem"
+    assert towline("check", "--wait", "1s").returncode == 3
+    wrong = towline("check", "--wait", "soon")
+    assert (wrong.returncode, "--wait: " in wrong.stderr) == (1, True)
+    assert towline("check", "--pre", "--wait", "1m").returncode == 0
 
 
 def test_before_the_installation_the_cluster_and_the_rights_are_looked_at(

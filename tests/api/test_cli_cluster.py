@@ -212,6 +212,11 @@ def test_status_lists_and_describes(api: Api, namespace: str, towline: Any, inte
     ]  # fmt: skip
     assert "CredentialsRejected" in listed.stdout
     assert namespace in towline("status", "-A").stdout
+    assert towline("status", "-l", "team=blue").stdout == ""
+    api.objects.patch_namespaced_custom_object(
+        GROUP, VERSION, namespace, "integrations", "prod", {"metadata": {"labels": {"team": "blue"}}}
+    )
+    assert "prod" in towline("status", "-l", "team=blue").stdout
     described = towline("status", "prod")
     assert described.returncode == 2
     assert f"{namespace}/prod is not ready: CredentialsRejected" in described.stdout

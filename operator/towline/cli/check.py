@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,8 +13,8 @@ from typing import Literal
 import click
 
 from towline.cli import cluster
-from towline.cli.cluster import Cluster
-from towline.cli.errors import FORBIDDEN, CliError
+from towline.cli.cluster import Cluster, time_limit
+from towline.cli.errors import FORBIDDEN, TIMED_OUT, CliError
 from towline.cli.output import print_json, program, say
 from towline.cli.status import relative
 from towline.cli.verdict import condition
@@ -36,18 +38,25 @@ class Finding:
 
 @click.command()
 @click.option("--pre", is_flag=True, help="Before the installation: only what the cluster has to offer.")
+@click.option("--wait", metavar="DURATION", help="Look again until all is well, for at most so long, as 2m.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @cluster.options
-def check(pre: bool, output: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+def check(
+    pre: bool, wait: str | None, output: str, kubeconfig: str | None, context: str | None, namespace: str | None
+) -> None:
     """Tell whether the cluster is ready for Towline (--pre), or whether the installation is sound.
 
-    Exit codes: 0 all is well, 1 something is not, 4 you may not look at all of it.
+    Exit codes: 0 all is well, 1 something is not, 3 something still is not after --wait, 4 you may not look at all
+    of it.
     """
+    limit = time_limit("--wait", wait) if wait else 0
     connection = cluster.connect(kubeconfig, context, namespace)
     checks: list[Callable[[Cluster], Iterator[Finding]]] = [kubernetes, rights]
     if not pre:
         checks = [kubernetes, definitions, operators, lease, connectors, integrations]
     findings: list[Finding] = []
+    if limit:
+        _wait(connection, checks, limit)
     for each in checks:
         found = list(_careful(each, connection))
         findings += found
@@ -59,7 +68,7 @@ def check(pre: bool, output: str, kubeconfig: str | None, context: str | None, n
     if output == "json":
         print_json([asdict(finding) for finding in findings])
     if any(finding.verdict == "problem" for finding in findings):
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(TIMED_OUT if limit else 1)
     unseen = [finding.about for finding in findings if finding.text.startswith(UNSEEN)]
     if unseen:
         if output == "text":
@@ -67,6 +76,18 @@ def check(pre: bool, output: str, kubeconfig: str | None, context: str | None, n
         raise click.exceptions.Exit(FORBIDDEN)
     if output == "text":
         say("✔", "The cluster is ready: helm install towline charts/towline" if pre else "Towline is well.")
+
+
+def _wait(connection: Cluster, checks: list[Callable[[Cluster], Iterator[Finding]]], limit: int) -> None:
+    """Until nothing is wrong any more, or the time is over."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        found: list[Finding] = []
+        with suppress(CliError):  # the API server may be on its way up
+            found = [finding for each in checks for finding in _careful(each, connection)]
+        if found and not any(finding.verdict == "problem" for finding in found):
+            return
+        time.sleep(min(2.0, max(0.0, end - time.monotonic())))
 
 
 def kubernetes(connection: Cluster) -> Iterator[Finding]:

@@ -36,6 +36,16 @@ def options(command: F) -> F:
     return command
 
 
+def time_limit(option: str, text: str) -> int:
+    """The seconds of a duration that was given with this option. Raises click.UsageError."""
+    from towline.api.base import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A connection; `namespace` is the one to work in."""
@@ -68,9 +78,9 @@ class Cluster:
             return ""
         return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: dict[str, Any], query: dict[str, str] | None = None) -> dict[str, Any]:
         """The answer to a POST."""
-        answer: dict[str, Any] = json.loads(self._sent(lambda: self._request(path, None, _TIMEOUT, body)).read())
+        answer: dict[str, Any] = json.loads(self._sent(lambda: self._request(path, query, _TIMEOUT, body)).read())
         return answer
 
     def delete(self, path: str) -> None:
@@ -101,9 +111,12 @@ class Cluster:
             return None
         return found
 
-    def list(self, plural: str, *, all_namespaces: bool = False, fields: str | None = None) -> list[dict[str, Any]]:
-        """All objects of the namespace, or of all. `fields` is a field selector."""
+    def list(
+        self, plural: str, *, all_namespaces: bool = False, fields: str | None = None, labels: str | None = None
+    ) -> list[dict[str, Any]]:
+        """All objects of the namespace, or of all. `fields` and `labels` are selectors."""
         selector = {"field_selector": fields} if fields else {}
+        selector |= {"label_selector": labels} if labels else {}
         try:
             if all_namespaces:
                 answer = self._call("list_cluster_custom_object", plural, **selector)

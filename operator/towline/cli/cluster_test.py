@@ -6,14 +6,13 @@ import secrets
 import time
 from typing import Any
 
+from towline.cli.asking import MAX_STREAMS, make_syncjob, must_read, streams_of
 from towline.cli.cluster import Cluster
-from towline.cli.errors import FORBIDDEN, NOT_READY, TIMED_OUT, CliError
+from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
 from towline.cli.output import duration, number, program, say
 from towline.cli.progress import display
 
-MAX_STREAMS = 50  # as many as a SyncJob may name
 POLL_SECONDS = 0.5
-_KINDS = "/apis/towline.dev/v1alpha1"
 Told = dict[str, Any]
 
 
@@ -27,13 +26,15 @@ def try_integration(connection: Cluster, name: str, streams: tuple[str, ...], li
             f"Resume it: {program()} resume {name} -n {connection.namespace}",
             exit_code=NOT_READY,
         )
-    asked = list(streams) or _streams(connection, integration)
+    must_read(connection, integration, streams)
+    asked = list(streams) or streams_of(connection, integration)
+    if not asked:
+        say("!", "You may not read the Connector: only the credentials are tried. Name streams with --stream.")
     job = f"{name}-check-{secrets.token_hex(3)}"
-    spec: dict[str, Any] = {"integrationRef": {"name": name}, "mode": "Check"}
+    spec: dict[str, Any] = {"mode": "Check"}
     if asked:
         spec["streams"] = asked[:MAX_STREAMS]
-    body = {"apiVersion": "towline.dev/v1alpha1", "kind": "SyncJob", "metadata": {"name": job}, "spec": spec}
-    connection.post(f"{_KINDS}/namespaces/{connection.namespace}/syncjobs", body)
+    make_syncjob(connection, integration, job, spec)
     if not quiet:
         say("►", f"{where}: connector {integration['spec']['connectorRef']['name']}, SyncJob {job}")
     told = _judged(_ended(connection, job, limit), where)
@@ -42,21 +43,6 @@ def try_integration(connection: Cluster, name: str, streams: tuple[str, ...], li
             subject = each["stream"] or "credentials"
             say({"fine": "✔", "failed": "✗"}.get(each["verdict"], "!"), f"{subject}: {each['message']}")
     return told
-
-
-def _streams(connection: Cluster, integration: dict[str, Any]) -> list[str]:
-    """The streams that the Integration reads; none where the Connector may not be looked at."""
-    named = [each["name"] for each in integration["spec"].get("streams") or []]
-    if named:
-        return named
-    try:
-        connector = connection.read(f"{_KINDS}/connectors/{integration['spec']['connectorRef']['name']}")
-    except CliError as error:
-        if error.exit_code != FORBIDDEN:
-            raise
-        say("!", "You may not read the Connector: only the credentials are tried. Name streams with --stream.")
-        return []
-    return [each["name"] for each in ((connector or {}).get("spec") or {}).get("streams") or [] if each.get("emit")]
 
 
 def _ended(connection: Cluster, job: str, limit: int) -> dict[str, Any]:

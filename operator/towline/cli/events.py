@@ -15,15 +15,25 @@ from towline.cli.status import relative
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of the Integrations of all namespaces.")
 @click.option("--warnings", is_flag=True, help="Only events of type Warning.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @cluster.options
 def events(
-    name: str | None, warnings: bool, output: str, kubeconfig: str | None, context: str | None, namespace: str | None
+    name: str | None,
+    all_namespaces: bool,
+    warnings: bool,
+    output: str,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str | None,
 ) -> None:
     """Show the events about the Integration NAME, its SyncJobs, Jobs and pods; without NAME, of all Integrations."""
     connection = cluster.connect(kubeconfig, context, namespace)
-    found = (connection.read(f"/api/v1/namespaces/{connection.namespace}/events") or {}).get("items") or []
+    if name is not None and all_namespaces:
+        raise click.UsageError("Give NAME or --all-namespaces, not both.")
+    where = "" if all_namespaces else f"/namespaces/{connection.namespace}"
+    found = (connection.read(f"/api/v1{where}/events") or {}).get("items") or []
     if name is None:
         chosen = [event for event in found if _ours(event)]
     else:
@@ -42,8 +52,12 @@ def events(
         return
     now = datetime.now(UTC)
     headers, rows = ["last seen", "type", "reason", "object", "count", "message"], [_row(one, now) for one in chosen]
-    spare = ["count"] if all(row[4] == 1 for row in rows) else []
-    click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=4, prose=True, spare=[*spare, "type"]))
+    spare, whole = ["count"] if all(row[4] == 1 for row in rows) else [], 4
+    if all_namespaces:
+        whole += 1
+        headers = ["namespace", *headers]
+        rows = [[one["involvedObject"].get("namespace") or "", *row] for one, row in zip(chosen, rows, strict=True)]
+    click.echo(table(headers, rows, width=terminal_width(sys.stdout), whole=whole, prose=True, spare=[*spare, "type"]))
 
 
 def _ours(event: dict[str, Any]) -> bool:

@@ -21,11 +21,13 @@ RECENT = 5  # SyncJobs shown of one Integration
 @click.command()
 @click.argument("name", required=False)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Integrations of all namespaces.")
+@click.option("-l", "--selector", metavar="LABELS", help="Only those with these labels, as team=blue.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @cluster.options
 def status(
     name: str | None,
     all_namespaces: bool,
+    selector: str | None,
     output: str,
     kubeconfig: str | None,
     context: str | None,
@@ -37,7 +39,7 @@ def status(
     """
     connection = cluster.connect(kubeconfig, context, namespace)
     if name is None:
-        items = connection.list("integrations", all_namespaces=all_namespaces)
+        items = connection.list("integrations", all_namespaces=all_namespaces, labels=selector)
         _print_list(items, connection.namespace, all_namespaces, output)
         return
     integration = connection.integration(name)

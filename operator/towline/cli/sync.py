@@ -26,6 +26,7 @@ SILENT_SECONDS = 30.0  # after this without a SyncJob, hint at the operator
 @click.command()
 @click.argument("name")
 @click.option("--full", is_flag=True, help="Read every stream in full, which also finds deletions.")
+@click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the sync to its end.")
 @click.option("--timeout", default="1h", show_default=True, metavar="DURATION", help="How long to wait, as 30s or 2h.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -33,6 +34,7 @@ SILENT_SECONDS = 30.0  # after this without a SyncJob, hint at the operator
 def sync(
     name: str,
     full: bool,
+    streams: tuple[str, ...],
     wait: bool,
     timeout: str,
     output: str,
@@ -44,10 +46,7 @@ def sync(
 
     Exit codes: 0 done, 1 not possible, 2 the sync failed, 3 still running after --timeout, 4 forbidden.
     """
-    from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
-    from towline.core import names
-
-    limit = _limit(timeout)
+    limit = cluster.time_limit("--timeout", timeout)
     connection = cluster.connect(kubeconfig, context, namespace)
     integration = connection.integration(name)
     where = f"{connection.namespace}/{name}"
@@ -59,11 +58,9 @@ def sync(
             """ --type merge -p '{"spec":{"suspend":false}}'""",
             exit_code=NOT_READY,
         )
-    token = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    who = {REQUESTED_BY: user} if (user := connection.user()) else {}
-    connection.annotate("integrations", name, {REQUESTED_AT: token, **who, **({FULL_AT: token} if full else {})})
-    job_name = names.requested(name, token)
-    say("►", f"asked for a {'full ' if full else ''}sync of {where}: SyncJob {job_name}")
+    job_name = _ask(connection, integration, full, streams)
+    what = f"{where} ({', '.join(streams)})" if streams else where
+    say("►", f"asked for a {'full ' if full else ''}sync of {what}: SyncJob {job_name}")
     if not wait:
         say("►", f"Follow it: kubectl -n {connection.namespace} get syncjobs.towline.dev {job_name} -w")
         if output == "json":
@@ -81,13 +78,24 @@ def sync(
         _tell_next(connection, name)
 
 
-def _limit(timeout: str) -> int:
-    from towline.api.base import seconds
+def _ask(connection: Cluster, integration: dict[str, Any], full: bool, streams: tuple[str, ...]) -> str:
+    """Ask by annotation, or for some streams only, which an annotation cannot name, by a SyncJob. Returns its name."""
+    from towline.contract import FULL_AT, REQUESTED_AT, REQUESTED_BY
+    from towline.core import names
 
-    try:
-        return seconds(timeout)
-    except ValueError as error:
-        raise click.UsageError(f"--timeout: {error}") from None
+    name = str(integration["metadata"]["name"])
+    token = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    job_name = names.requested(name, token)
+    if streams:
+        from towline.cli.asking import make_syncjob, must_read
+
+        must_read(connection, integration, streams)
+        spec = {"streams": list(dict.fromkeys(streams)), **({"mode": "Full"} if full else {})}
+        make_syncjob(connection, integration, job_name, spec)
+        return job_name
+    who = {REQUESTED_BY: user} if (user := connection.user()) else {}
+    connection.annotate("integrations", name, {REQUESTED_AT: token, **who, **({FULL_AT: token} if full else {})})
+    return job_name
 
 
 def _follow(connection: Cluster, name: str, job_name: str, limit: int) -> dict[str, Any]:

@@ -72,6 +72,9 @@ def actor_of(sync: SyncJob, integration: Mapping[str, Any], around: Surroundings
             connector = around.connector.metadata if around.connector else {}
             whose = max(changed_by(integration), changed_by(connector), key=lambda found: found[1] or "")
             return whose[0]
+    if person := str((sync.metadata.get("annotations") or {}).get(REQUESTED_BY) or ""):  # of `towline sync --stream`
+        tool = changed_by(sync.metadata)[0]
+        return f"{person} ({tool})"[:256] if tool else person[:256]
     token = str((integration.get("annotations") or {}).get(REQUESTED_AT) or "")[:64]
     name = str(sync.metadata.get("name"))
     if token and name == names.requested(str(integration.get("name")), token):
