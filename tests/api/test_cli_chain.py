@@ -115,9 +115,10 @@ def test_events_of_the_integration_and_of_nothing_else(
     for kind, name, reason in (("Integration", "prod", "SyncFailed"), ("Secret", "api", "Unrelated")):
         uid = kubectl("get", "-n", namespace, kind, name, "-o", "jsonpath={.metadata.uid}")
         version = "towline.dev/v1alpha1" if kind == "Integration" else "v1"
+        about = {"apiVersion": version, "kind": kind, "name": name, "namespace": namespace, "uid": uid}
         event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{name}.1"}, "type": "Warning",
                  "reason": reason, "message": "It failed.", "reportingComponent": "other",
-                 "involvedObject": {"apiVersion": version, "kind": kind, "name": name, "namespace": namespace, "uid": uid}}  # fmt: skip
+                 "involvedObject": about}  # fmt: skip
         kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(event))
     assert "Give NAME or --all-namespaces" in towline("events", "prod", "-A").stderr
     assert "NAMESPACE" in towline("events", "-A").stdout.splitlines()[0]
