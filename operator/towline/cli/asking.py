@@ -34,8 +34,8 @@ def make_syncjob(connection: Cluster, integration: dict[str, Any], name: str, sp
     connection.post(f"{KINDS}/namespaces/{connection.namespace}/syncjobs", body, {"fieldManager": MANAGER})
 
 
-def streams_of(connection: Cluster, integration: dict[str, Any]) -> list[str]:
-    """The streams that the Integration reads; none where the Connector may not be looked at."""
+def streams_of(connection: Cluster, integration: dict[str, Any]) -> list[str] | None:
+    """The streams that the Integration reads; None where the Connector may not be looked at."""
     named = [each["name"] for each in integration["spec"].get("streams") or []]
     if named:
         return named
@@ -44,7 +44,7 @@ def streams_of(connection: Cluster, integration: dict[str, Any]) -> list[str]:
     except CliError as error:
         if error.exit_code != FORBIDDEN:
             raise
-        return []
+        return None
     return [each["name"] for each in ((connector or {}).get("spec") or {}).get("streams") or [] if each.get("emit")]
 
 

@@ -28,7 +28,7 @@ def try_integration(connection: Cluster, name: str, streams: tuple[str, ...], li
         )
     must_read(connection, integration, streams)
     asked = list(streams) or streams_of(connection, integration)
-    if not asked:
+    if asked is None:
         say("!", "You may not read the Connector: only the credentials are tried. Name streams with --stream.")
     job = f"{name}-check-{secrets.token_hex(3)}"
     spec: dict[str, Any] = {"mode": "Check"}
