@@ -49,8 +49,10 @@ def find(name: str) -> Found:
     bundled = connectors.bundled()
     if name in bundled:
         return Found(name, bundled[name], bundled[name].parent, bundled=True)
-    if "/" in name or path.suffix in (".yaml", ".yml"):
+    if not path.is_dir() and ("/" in name or path.suffix in (".yaml", ".yml")):
         raise CliError(f"There is no manifest {name}.", f"Give a folder with {MANIFEST}, a file, or a bundled name.")
+    if path.is_dir():
+        raise CliError(f"The folder {name} holds no {MANIFEST}.", "Give a folder with one, a file, or a bundled name.")
     raise connectors.unknown(name, bundled)
 
 

@@ -26,7 +26,7 @@ MOST_PLACES = 6  # of a recording that a message names
     "--har", "files", multiple=True, required=True, metavar="FILE", help="The recording, HAR 1.2. Repeatable."
 )
 @click.option(
-    "--config", "given", multiple=True, metavar="KEY=VALUE", help="A setting. Others come from the recording."
+    "--set", "--config", "given", multiple=True, metavar="KEY=VALUE", help="A setting. Others come from the recording."
 )
 @click.option("--stream", "streams", multiple=True, metavar="STREAM", help="Only this stream. Repeatable.")
 @click.option("--lenient", is_flag=True, help="Query parameters may differ; repeated requests are answered in order.")
@@ -50,7 +50,7 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
             raise CliError(f'--stream: there is no stream "{stream}"; there are {", ".join(known) or "none"}.')
     if connector.spec.ldap is not None or connector.spec.entrypoint is not None:
         raise CliError(f"{connector.spec.title} is not read over HTTP, so no HAR file can hold its traffic.")
-    own = settings(connector, given, "--config")
+    own = settings(connector, given, "--set")
     try:
         recording = Recording.load(*files)
         if not recording.entries:
@@ -61,7 +61,7 @@ def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: t
     except ValueError as error:
         text = str(error)
         if text in ((connector.spec.config_schema or {}).get("properties") or {}):
-            raise CliError(f'Nothing made up fits the setting "{text}".', f"Give it: --config {text}=VALUE") from None
+            raise CliError(f'Nothing made up fits the setting "{text}".', f"Give it: --set {text}=VALUE") from None
         raise CliError(f"{text}.") from None
     asked = [stream for stream in known if not streams or stream in streams]
     quiet()

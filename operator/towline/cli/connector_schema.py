@@ -16,12 +16,12 @@ LINE = "# yaml-language-server: $schema="
 
 @click.command()
 @click.argument("kind", type=click.Choice(["connector", "integration", "syncjob"]), default="connector")
-@click.option("--file", "file", metavar="FILE", help="Write it there, instead of printing it.")
+@click.option("--write", "--file", "file", metavar="FILE", help="Write it there, instead of printing it.")
 def schema(kind: str, file: str | None) -> None:
     """Print the JSON schema of a KIND of manifest, for editors: fields are completed, explained and checked as one
     types.
 
-    With --file it is written, and the line to put at the head of a manifest is printed.
+    With --write it is written, and the line to put at the head of a manifest is printed.
     """
     text = text_of(kind)
     if file is None:

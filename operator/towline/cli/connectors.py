@@ -58,7 +58,8 @@ def parsed(document: Document) -> Connector:
 
 def unknown(name: str, known: Iterable[str]) -> CliError:
     names, asked = list(known), name.lower()
-    near = [one for one in names if asked in one] or get_close_matches(asked, names, n=3, cutoff=0.6)
+    # One letter or two are in nearly every name.
+    near = [one for one in names if len(asked) > 2 and asked in one] or get_close_matches(asked, names, n=3, cutoff=0.6)
     cure = [f"Did you mean {', '.join(near)}?"] if near else []
     return CliError(
         f'There is no connector "{name}".',

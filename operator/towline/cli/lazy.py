@@ -77,3 +77,10 @@ class LazyGroup(click.Group):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.closing:
             formatter.write("\n" + self.closing.replace("{program}", program()))
+
+
+def no_path(name: str | None) -> None:
+    """Raises click.UsageError where a manifest stands in a name's place: no name ends like a file, and only a path
+    begins with a dot or a slash."""
+    if name and (name == "-" or name.startswith((".", "/")) or name.endswith((".yaml", ".yml", ".json", "/"))):
+        raise click.UsageError(f'"{name}" is a path and no name: give manifests with -f {name}.')

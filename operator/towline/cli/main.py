@@ -104,6 +104,10 @@ def _run(arguments: list[str]) -> int:
         for line in error.cure:
             say(" ", line)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        # A group alone, as `towline connector`, is the question what there is.
+        click.echo(error.message)
+        return 0
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else program()
         say("✗", " ".join(error.format_message().split()))

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from towline.cli.errors import FAILED, CliError
+from towline.cli.lazy import no_path
 from towline.cli.output import duration, number, print_json, program, say
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def run(
     """
     if not files and name is None:
         raise click.UsageError("Say what to run: -f FILE with an Integration, or the name of a connector.")
+    if not files:
+        no_path(name)
     from towline.cli.local import Choices, choose, of_connector, prepare
     from towline.cli.manifests import read_all
     from towline.cli.running import INTERRUPTED

@@ -13,6 +13,7 @@ import click
 
 from towline.cli import cluster
 from towline.cli.errors import FAILED, NOT_READY, CliError
+from towline.cli.lazy import no_path
 from towline.cli.output import number, print_json, say
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def test(
     """
     if not files and name is None:
         raise click.UsageError("Say what to try: -f FILE with an Integration, or a name.")
+    if not files:
+        no_path(name)
     of_cluster = kubeconfig or context or namespace or not (connector_file or name in _bundled())
     if name and not files and of_cluster:
         told = _on_cluster(name, streams, timeout, (kubeconfig, context, namespace), quiet=output == "json")

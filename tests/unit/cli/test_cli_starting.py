@@ -162,3 +162,28 @@ def test_without_a_verb_it_says_what_it_is_and_what_to_try(tmp_path: Path) -> No
     assert f"cluster {place} does not answer" in towline(KUBECONFIG=str(config)).stdout
     config.write_text("no: {kubeconfig")
     assert towline(KUBECONFIG=str(config)).returncode == 0
+
+
+def test_a_group_alone_shows_what_there_is() -> None:
+    ended = towline("connector")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == towline("connector", "--help").stdout
+
+
+@pytest.mark.parametrize(("verb", "code"), [("run", 64), ("test", 1)])
+@pytest.mark.parametrize("path", ["okta.yaml", "./okta", "-"])
+def test_a_path_in_the_place_of_a_name_is_sent_to_the_option_for_files(verb: str, code: int, path: str) -> None:
+    ended = towline(verb, path)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert f"-f {path}" in ended.stderr
+
+
+def test_one_letter_is_near_to_no_connector_and_a_part_of_a_name_is() -> None:
+    assert "Did you mean" not in towline("explain", "d").stderr
+    assert "Did you mean microsoft-entra-id?" in towline("explain", "entra").stderr
+
+
+def test_a_folder_without_a_connector_is_told_as_that(tmp_path: Path) -> None:
+    ended = towline("connector", "lint", str(tmp_path))
+    assert ended.returncode == 1
+    assert f"The folder {tmp_path} holds no connector.yaml." in ended.stderr
