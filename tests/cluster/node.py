@@ -166,7 +166,10 @@ def _init_pid(record: Record) -> int | None:
         return None
     try:
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
-        return int(children[0]) if children else None
+        # The shell that writes the record has children for a moment, too; those are in this machine's network.
+        if not children or os.readlink(f"/proc/{children[0]}/ns/net") == os.readlink("/proc/self/ns/net"):
+            return None
+        return int(children[0])
     except OSError:
         return None
 
