@@ -270,10 +270,10 @@ class _Runner:
         try:
             self.session = await loop.run_in_executor(pool, open_session)
         except base.SinkError as error:
-            if error.in_doubt:  # a result without streams says that nothing was written
-                ended.of(compiled.streams[0].name)
+            if error.in_doubt:
+                self._begun(compiled, ended)
             raise
-        ended.of(compiled.streams[0].name)
+        self._begun(compiled, ended)
         states = await loop.run_in_executor(pool, self.session.states)
         for stream in compiled.streams:
             try:
@@ -296,6 +296,12 @@ class _Runner:
                 self._skip(stream, skip.why, ended)
             except CursorLost as error:
                 ended.fail(SchemaMismatch(f"Stream {stream.name}: {error or 'the system forgets where it is read'}"))
+
+    def _begun(self, compiled: Compiled, ended: Ended) -> None:
+        """A result without streams would say that nothing was written."""
+        names = [stream.name for stream in compiled.streams] or [stream.name for stream in self.plan.streams]
+        for name in names[:1]:  # an Integration may have asked only for streams that its config leaves out
+            ended.of(name)
 
     def _skip(self, stream: CompiledStream, why: str, ended: Ended) -> None:
         ended.of(stream.name).skipped = why[:256]

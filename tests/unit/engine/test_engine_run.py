@@ -108,3 +108,8 @@ def test_a_connection_that_breaks_while_a_run_is_noted_leaves_it_in_doubt(
     with pytest.raises(SinkError) as caught:
         open_sink(str(database)).open("secops/prod", "acme", plan(spec("http://x", [users()])).sync, "pod-1")
     assert caught.value.in_doubt
+
+
+def test_a_run_whose_streams_are_all_left_out_by_its_config_has_completed(vendor: Vendor, database: Path) -> None:
+    result = sync(plan(spec(vendor.url, [{**users(), "when": "=False"}])), database)
+    assert (result.reason, [stream.name for stream in result.streams]) == (Reason.COMPLETED, ["users"])
