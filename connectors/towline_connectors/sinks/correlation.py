@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from towline_connectors.sinks.address import is_lake, is_postgresql, sqlite_path
@@ -267,11 +266,11 @@ def _opened(target: str) -> Store:
 
         store = PostgresqlStore(target)
     else:
+        from towline_connectors.sinks.query import must_be_file
         from towline_connectors.sinks.sqlite import SqliteStore
 
         path = sqlite_path(target)
-        if not Path(path).is_file():
-            raise SinkError(f"There is no file {path}; sync first, or name the file that was synced to.")
+        must_be_file(path)
         store = SqliteStore(path)
     try:
         store.prepare(utc_now())

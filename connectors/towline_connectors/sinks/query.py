@@ -161,13 +161,21 @@ def _reading(target: str) -> Iterator[tuple[_Run, Dialect]]:
             yield run, "sqlite"
 
 
+def must_be_file(path: str) -> None:
+    """Raises SinkError where a SQLite file is to be read and there is none."""
+    if Path(path).is_dir():
+        text = f"{path} is a folder; name the SQLite file in it, or a lake as parquet://{Path(path).absolute()}."
+        raise SinkError(text, transient=False)
+    if not Path(path).is_file():
+        raise SinkError(f"There is no file {path}; sync first, or name the file that was synced to.", transient=False)
+
+
 @contextmanager
 def _reading_sqlite(path: str) -> Iterator[_Run]:
     from towline_connectors.sinks.sqlite import BUSY_SECONDS
     from towline_connectors.sinks.sqlite import describe as describe_error
 
-    if not Path(path).is_file():
-        raise SinkError(f"There is no file {path}; sync first, or name the file that was synced to.", transient=False)
+    must_be_file(path)
     try:
         db = sqlite3.connect(f"file:{url_quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         try:

@@ -53,7 +53,7 @@ def find(name: str) -> Found:
         raise CliError(f"There is no manifest {name}.", f"Give a folder with {MANIFEST}, a file, or a bundled name.")
     if path.is_dir():
         raise CliError(f"The folder {name} holds no {MANIFEST}.", "Give a folder with one, a file, or a bundled name.")
-    raise connectors.unknown(name, bundled)
+    raise connectors.unknown(name, bundled, f"One of your own: give its folder, with {MANIFEST} in it, or the file.")
 
 
 def _at(path: Path) -> Found:

@@ -56,7 +56,11 @@ def parsed(document: Document) -> Connector:
         raise CliError(f'Connector "{document.name}" is not valid.', *problems) from None
 
 
-def unknown(name: str, known: Iterable[str]) -> CliError:
+OWN = "One of your own: put its Connector manifest among the files."
+
+
+def unknown(name: str, known: Iterable[str], own: str = OWN) -> CliError:
+    """What to say of a connector that is none; `own` tells how to name one that is not bundled."""
     names, asked = list(known), name.lower()
     # One letter or two are in nearly every name.
     near = [one for one in names if len(asked) > 2 and asked in one] or get_close_matches(asked, names, n=3, cutoff=0.6)
@@ -64,6 +68,6 @@ def unknown(name: str, known: Iterable[str]) -> CliError:
     return CliError(
         f'There is no connector "{name}".',
         *cure,
-        "One of your own: put its Connector manifest among the files.",
+        own,
         f"All bundled ones: {program()} catalog",
     )

@@ -187,3 +187,9 @@ def test_a_folder_without_a_connector_is_told_as_that(tmp_path: Path) -> None:
     ended = towline("connector", "lint", str(tmp_path))
     assert ended.returncode == 1
     assert f"The folder {tmp_path} holds no connector.yaml." in ended.stderr
+
+
+def test_a_connector_verb_tells_how_to_name_a_connector_of_ones_own() -> None:
+    ended = towline("connector", "test", "nofile")
+    assert ended.returncode == 1
+    assert "give its folder, with connector.yaml in it, or the file" in ended.stderr
