@@ -75,7 +75,9 @@ def test_what_does_not_exist_is_refused_with_what_does(
 
 def test_looking_changes_nothing_and_needs_a_destination(target: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.db")
-    with pytest.raises(SinkError, match=rf"{tmp_path} is a folder; name the SQLite file in it, or a lake as parquet:///"):
+    with pytest.raises(
+        SinkError, match=rf"{tmp_path} is a folder; name the SQLite file in it, or a lake as parquet:///"
+    ):
         query.tables(str(tmp_path))
     with pytest.raises(SinkError, match=r"There is no file .*missing\.db; sync first"):
         query.tables(missing)
