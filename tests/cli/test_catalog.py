@@ -25,6 +25,7 @@ def test_a_search_keeps_what_holds_every_word(towline: Towline) -> None:
     nothing = towline("catalog", "no-such-thing")
     assert (nothing.returncode, nothing.stdout) == (0, "")
     assert "No connector matches" in nothing.stderr
+    assert "Did you mean okta?" in towline("catalog", "oktaa").stderr
 
 
 def test_explain_tells_what_a_connector_needs(towline: Towline) -> None:

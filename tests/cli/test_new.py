@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,19 @@ def test_a_secret_that_is_there_is_named_and_not_printed(towline: Towline) -> No
 def test_a_connector_without_credentials_needs_no_secret(towline: Towline) -> None:
     (integration,) = yaml.safe_load_all(towline("new", "cisa-kev", "kev", "--interval", "1d").stdout)
     assert (integration["kind"], integration["spec"]["schedule"]) == ("Integration", {"interval": "1d"})
+
+
+def test_a_wrong_answer_is_told_and_asked_for_again(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [str(Path(sys.executable).with_name("towline")), "new", "servicenow", "snow"]
+    process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.write(ours, b"not a host\nacme.service-now.com\n")
+    out, talk = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 0, talk
+    assert b"Error: host" in talk
+    assert list(yaml.safe_load_all(out))[1]["spec"]["config"] == {"host": "acme.service-now.com"}
 
 
 def test_a_missing_setting_is_named_with_the_option_that_gives_it(towline: Towline) -> None:

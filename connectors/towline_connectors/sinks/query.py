@@ -81,7 +81,9 @@ def rows(target: str, name: str, where: Where = (), *, limit: int = DEFAULT_LIMI
         conditions, params = [], []
         for column, value in where:
             if column not in columns:
-                raise QueryError(f"{name} has no column {column}; it has {', '.join(columns)}.")
+                close = get_close_matches(column, columns, n=1)
+                meant = f"did you mean {close[0]}?" if close else f"it has {', '.join(columns)}."
+                raise QueryError(f"{name} has no column {column}; {meant}")
             condition, param = _condition(column, value, _field(column, entity), dialect)
             conditions.append(condition)
             params.append(param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +28,8 @@ def catalog(words: tuple[str, ...], output: str) -> None:
 
     if words[:1] == ("search",) and len(words) > 1:
         words = words[1:]
-    connectors = [connector for connector in map(read, bundled().values()) if _matches(connector, words)]
+    known = bundled()
+    connectors = [connector for connector in map(read, known.values()) if _matches(connector, words)]
     if output == "json":
         print_json([_facts(connector) for connector in connectors])
     elif output == "name":
@@ -41,7 +43,9 @@ def catalog(words: tuple[str, ...], output: str) -> None:
         click.echo(table(headers, rows, width=width, whole=1, spare=("stage",)))  # the name is to be typed
         say("►", f"What one needs and gives: {program()} explain NAME")
     if not connectors:
-        say("!", f'No connector matches "{" ".join(words)}". All of them: {program()} catalog')
+        near = get_close_matches(" ".join(words).lower(), list(known), n=3, cutoff=0.6)
+        cure = f"Did you mean {', '.join(near)}?" if near else f"All of them: {program()} catalog"
+        say("!", f'No connector matches "{" ".join(words)}". {cure}')
 
 
 def _facts(connector: Connector) -> dict[str, Any]:

@@ -238,7 +238,8 @@ def _refused(problem: Problem, document: Document, connector: Connector, secret:
         cure.append(f"Settings are given with --set KEY=VALUE; {program()} explain {name} lists them.")
         cure.append(f"Manifests to fill in: {program()} explain {name} --example > {name}.yaml")
     code = EXIT_CODES.get(problem.reason, ExitCode.CONFIG)
-    text = f"{document.name} cannot run ({problem.reason}): {message.rstrip('.')}."
+    message = message.rstrip(".")
+    text = f"{document.name} cannot run ({problem.reason}): {message}{'' if message.endswith('?') else '.'}"
     return CliError(text, *[line for line in cure if line], exit_code=code)
 
 

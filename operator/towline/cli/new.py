@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +96,23 @@ def _settings(connector: Connector, given: dict[str, str]) -> dict[str, Any]:
                 f"The setting {key} is missing: {_about(properties[key]) or 'the connector needs it'}",
                 f"Give it with --set {key}=VALUE, for example --set {key}={example}",
             )
-        answer = click.prompt(f"{key} ({_about(properties[key]) or 'required'})", default=str(example), err=True)
-        config[key] = _typed(key, answer, properties[key])
+        question = f"{key} ({_about(properties[key]) or 'required'})"
+        take = partial(_answer, key, properties[key])
+        config[key] = click.prompt(question, default=str(example), value_proc=take, err=True)
     return config
+
+
+def _answer(key: str, schema: dict[str, Any], text: str) -> Any:
+    """The value of an answer; click asks again after a UsageError."""
+    from towline.core.config import check
+
+    try:
+        value = _typed(key, text, schema)
+    except CliError as error:
+        raise click.UsageError(str(error)) from None
+    if problems := check({"type": "object", "properties": {key: schema}}, {key: value}):
+        raise click.UsageError("; ".join(problem.removeprefix("config.") for problem in problems))
+    return value
 
 
 def _about(schema: dict[str, Any]) -> str:
@@ -149,8 +165,9 @@ def _refuse_what_is_wrong(text: str) -> None:
     from towline.cli.manifests import parse
 
     problems = [problem for finding in check(parse(text.encode(), "new")) for problem in finding.problems]
-    if problems:
-        raise CliError("These manifests would be refused.", *(problem.removeprefix("new: ") for problem in problems))
+    if problems:  # of a text that nobody has seen: no line numbers
+        told = [re.sub(r"^new(:\d+)?: ", "", problem) for problem in problems]
+        raise CliError("These manifests would be refused.", *told)
 
 
 def _write(path: Path, text: str) -> None:

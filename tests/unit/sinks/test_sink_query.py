@@ -60,6 +60,7 @@ def test_tables_are_counted_by_integration(filled: str) -> None:
     ("name", "where", "words"),
     [
         ("assets; DROP TABLE assets", [], "There is no entity, table or view assets; DROP TABLE assets"),
+        ("asset", [("hostnam", "1")], r"has no column hostnam; did you mean hostname\?"),
         ("asset", [("nope", "1")], "asset has no column nope; it has integration, source_key"),
         ("asset", [('hostname" = "x', "1")], "asset has no column"),
         ("asset", [("type_id", "toaster")], "takes a number or one of Unknown, Server"),
