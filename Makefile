@@ -47,7 +47,7 @@ format: $(SETUP) ## Format the code
 	$(BIN)/ruff format .
 
 test: $(SETUP) ## All tests: units, real API server, real node (builds the cluster's programs at the first run)
-	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder tests
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder tests
 
 test-unit: $(SETUP) ## Tests without a cluster (a minute)
 	$(BIN)/python -m pytest tests --ignore=tests/api --ignore=tests/node --ignore=tests/chaos
