@@ -170,8 +170,8 @@ def outages(stage: Stage, random_: random.Random, size: int) -> Outcome:
     operator.start()
     stage.ask(name, "first")
     stage.settled()
-    kinds = random_.sample(OUTAGES, min(size, len(OUTAGES)))
-    for number, fault in enumerate(kinds):
+    faults = [fault for _ in range(max(1, size // 5)) for fault in random_.sample(OUTAGES, len(OUTAGES))]
+    for number, fault in enumerate(faults):
         stage.hand.paused.set()
         stage.ask(name, f"before-{number}")
         until("a run is under way", lambda: [one for one in stage.listed("syncjobs") if not _ended(one)])

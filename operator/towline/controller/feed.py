@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import kopf
 
 from towline.controller.cache import slim
 from towline.core.facts import MANAGED_BY, MANAGER
 from towline.kube.access import Access
+from towline.kube.opening import begins_in_time
 from towline.kube.resources import BY_KIND
 
 log = logging.getLogger(__name__)
@@ -113,8 +115,8 @@ class Feed:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry, id="login")
-        def login(**_: Any) -> kopf.ConnectionInfo:
-            return connection(self._access)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            return await connection(self._access)
 
         for kind, resource in BY_KIND.items():
             self._watch_kind(registry, kind, resource.group, resource.version, resource.plural)
@@ -132,16 +134,20 @@ async def _as_coroutine(call: Callable[[], Awaitable[bool]]) -> bool:
     return await call()
 
 
-def connection(access: Access) -> kopf.ConnectionInfo:
-    """How kopf logs in; it asks again after ten minutes, so a rotated token is read anew."""
-    return kopf.ConnectionInfo(
+async def connection(access: Access) -> kopf.AiohttpSession:
+    """How kopf reaches the API server; it asks again after ten minutes, so a rotated token is read anew.
+
+    A session of our own, which kopf closes: its own has no limit for the beginning of an answer."""
+    token = access.token()
+    return kopf.AiohttpSession(
         server=access.server,
-        ca_path=access.ca_file or None,
-        insecure=access.insecure or None,
-        certificate_path=access.cert_file or None,
-        private_key_path=access.key_file or None,
-        scheme="Bearer" if access.token() else None,
-        token=access.token() or None,
+        aiohttp_session=aiohttp.ClientSession(
+            # As kopf's own: each watch keeps a connection.
+            connector=aiohttp.TCPConnector(limit=0, ssl=access.tls()),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            trust_env=False,
+            middlewares=(begins_in_time,),
+        ),
         expiration=datetime.now(UTC) + timedelta(minutes=_LOGIN_MINUTES),
     )
 

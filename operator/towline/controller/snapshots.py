@@ -19,13 +19,13 @@ from towline.controller.queue import Key
 from towline.controller.surroundings import check_integration
 from towline.core import activity, checks, ends, history, names
 from towline.core.facts import Surroundings
-from towline.core.pods import JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
+from towline.core.pods import JOB_LABEL, JobFacts, PodFacts, before_suspension, job_facts, newest, pod_facts
 from towline.core.runs import Run, run_of, unfinished
 from towline.core.slots import Place
 from towline.core.syncjobs import QUEUE_NEWS, SyncSnapshot
 from towline.core.validate import Problem, View
 from towline.kube.errors import NotFoundError
-from towline.kube.resources import JOBS
+from towline.kube.resources import JOBS, PODS
 
 _START_SECONDS = 5.0  # how old a Secret's facts may be when a run starts
 
@@ -58,6 +58,10 @@ async def snapshot_of(context: Context, key: Key, raw: dict[str, Any], sync: Syn
         # was suspended or deleted may be news that has not come yet.
         if attempt not in jobs or gone:
             await _look_for_job(context, key, attempt, jobs)
+            pods = _pods(context, key, jobs)
+        # And before a result is taken for lost: the watch of pods may be the one that is behind.
+        if attempt in jobs and jobs[attempt].over(context.clock()) and not _has_told(pods.get(attempt)):
+            await _look_for_pods(context, key, jobs[attempt].name)
             pods = _pods(context, key, jobs)
     ahead = open_runs[0].name if open_runs and open_runs[0].name != key.name else ""
     newest_wins = integration is not None and integration.spec.concurrency_policy == "Replace"
@@ -146,6 +150,17 @@ async def _look_for_job(context: Context, key: Key, attempt: int, jobs: dict[int
     jobs[attempt] = job_facts(found)
 
 
+def _has_told(pod: PodFacts | None) -> bool:
+    return pod is not None and pod.exit_code is not None
+
+
+async def _look_for_pods(context: Context, key: Key, job: str) -> None:
+    """Ask for the pods of a Job as they are now."""
+    found, _ = await context.client.list(PODS, key.namespace, f"{JOB_LABEL}={job}")
+    for pod in found:
+        context.cache.put("Pod", slim("Pod", pod))
+
+
 def _jobs(context: Context, key: Key) -> dict[int, JobFacts]:
     found = {}
     for job in context.cache.group("Job", key.namespace, key.name):
@@ -160,7 +175,7 @@ def _pods(context: Context, key: Key, jobs: dict[int, JobFacts]) -> dict[int, Po
     present = [(pod, False) for pod in context.cache.group("Pod", key.namespace, key.name)]
     departed = [(pod, True) for pod in context.cache.departed(key.namespace, key.name)]
     for pod, gone in present + departed:
-        job = (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name", "")
+        job = (pod["metadata"].get("labels") or {}).get(JOB_LABEL, "")
         attempt = names.attempt_of(job, key.name)
         facts = pod_facts(pod, gone)
         if attempt is not None and not before_suspension(facts, jobs.get(attempt)):

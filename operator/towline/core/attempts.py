@@ -10,7 +10,7 @@ from towline.api.conditions import Reason
 from towline.contract import ExitCode, RunResult
 from towline.core.facts import RunSettings
 from towline.core.jobspec import GRACE_SECONDS
-from towline.core.pods import JobFacts, PodFacts
+from towline.core.pods import ENDS, JobFacts, PodFacts
 from towline.core.results import Expected, Unreadable, parse_result, printable
 
 BACKOFF_SECONDS = 60
@@ -92,9 +92,7 @@ def observe(
 ) -> Waiting | Outcome:
     """How the attempt stands, from its Job (None: it is gone) and its pod (None: none was seen)."""
     # The Job controller deletes the pod before it says why, so the time itself counts as well.
-    deadline = job is not None and (
-        _reason(job, "DeadlineExceeded") or (job.deadline is not None and now >= job.deadline and not job.held)
-    )
+    deadline = job is not None and (_reason(job, "DeadlineExceeded") or job.overdue(now))
     if job is not None and job.held and (pod is None or pod.exit_code != 0):
         # A queue of the cluster holds it back or has preempted it: the same Job goes on with a new pod, and that from
         # the committed checkpoint. What the old pod said on its way out is no end of the attempt.
@@ -210,7 +208,7 @@ def _reason(job: JobFacts, reason: str) -> bool:
 
 def _over_without_pod(job: JobFacts, now: datetime) -> Waiting | Outcome | None:
     """A Job that is over while its pod has not told its end: wait for the pod's last words, then call them lost."""
-    for name in ("Failed", "FailureTarget", "Complete", "SuccessCriteriaMet"):
+    for name in ENDS:
         if name not in job.conditions:
             continue
         _, message, since = job.conditions[name]

@@ -11,6 +11,10 @@ from towline.contract import CHECKS_UNTIL, ENDS_UNTIL
 from towline.core import times
 from towline.core.jobspec import CONTAINER
 
+JOB_LABEL = "batch.kubernetes.io/job-name"
+ENDS = ("Failed", "FailureTarget", "Complete", "SuccessCriteriaMet")
+"""Conditions of a Job that is over, or as good as over."""
+
 
 @dataclass(frozen=True)
 class PodFacts:
@@ -64,6 +68,14 @@ class JobFacts:
     @property
     def finished(self) -> bool:
         return "Complete" in self.conditions or "Failed" in self.conditions
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether its time is up, whatever its conditions say by now."""
+        return self.deadline is not None and now >= self.deadline and not self.held
+
+    def over(self, now: datetime) -> bool:
+        """Whether it is decided how it ends; its pod may still be stopping."""
+        return self.overdue(now) or any(condition in self.conditions for condition in ENDS)
 
 
 def pod_facts(pod: Mapping[str, Any], gone: bool = False) -> PodFacts:

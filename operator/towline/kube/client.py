@@ -15,6 +15,7 @@ from towline.kube import wire
 from towline.kube.access import Access
 from towline.kube.bucket import Bucket
 from towline.kube.errors import ApiError, ExpiredError, NotFoundError, NotLeadingError, UnavailableError, error_for
+from towline.kube.opening import begins_in_time
 from towline.kube.resources import JOBS, SYNCJOBS, Resource
 
 FIELD_MANAGER = "towline"
@@ -50,7 +51,9 @@ class Client:
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(ssl=self._access.tls(), limit=64)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=self._long, trust_env=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=self._long, trust_env=False, middlewares=(begins_in_time,)
+        )
         return self
 
     async def __aexit__(
