@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from towline.api.integration import ChecksStatus
+from towline.api.integrationstatus import ChecksStatus
 from towline.api.syncjob import SyncJob
 from towline.contract import Activity
 from towline.controller.queue import Key

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from towline.api.conditions import ConditionType, Reason
-from towline.api.integration import ChecksStatus, SyncEnds
+from towline.api.integrationstatus import ChecksStatus, SyncEnds
 from towline.controller.cache import slim
 from towline.controller.context import Context, dependents, key_of
 from towline.controller.queue import Key

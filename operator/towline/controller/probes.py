@@ -16,7 +16,8 @@ from typing import Any
 from towline.api.base import seconds
 from towline.api.conditions import ConditionType, Reason
 from towline.api.connector import ConnectorSpec
-from towline.api.integration import CredentialsStatus, HealthStatus, Integration
+from towline.api.integration import Integration
+from towline.api.integrationstatus import CredentialsStatus, HealthStatus
 from towline.contract import Egress, Plan
 from towline.controller.breakers import Breakers
 from towline.controller.queue import Key, WorkQueue

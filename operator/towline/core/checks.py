@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from towline.api.integration import ChecksStatus
+from towline.api.integrationstatus import ChecksStatus
 from towline.contract import Activity
 from towline.core import times
 from towline.core.health import Probed

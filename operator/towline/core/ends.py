@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from towline.api.integration import SyncEnds, SyncStreak
+from towline.api.integrationstatus import SyncEnds, SyncStreak
 from towline.contract import Activity
 from towline.core import times
 from towline.core.runs import Run

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from towline.api.conditions import Reason
-from towline.api.integration import CredentialsStatus, HealthStatus
+from towline.api.integrationstatus import CredentialsStatus, HealthStatus
 from towline.core import expiry, times
 from towline.core.expiry import Expiry, What
 

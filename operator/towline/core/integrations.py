@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from towline.api.conditions import ConditionType, Reason
-from towline.api.integration import IntegrationStatus
+from towline.api.integrationstatus import IntegrationStatus
 from towline.core import checks, ends, expiry, health, history, recent, times
 from towline.core import status as states
 from towline.core.actions import Action, CountMissed, CreateSync, Decision, DeleteSync, Emit, PatchStatus, earliest

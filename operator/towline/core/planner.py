@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from towline.api.base import API_VERSION
-from towline.api.integration import Integration, IntegrationStatus
+from towline.api.integration import Integration
+from towline.api.integrationstatus import IntegrationStatus
 from towline.contract import FULL_AT, REQUESTED_AT
 from towline.core import names, times
 from towline.core import status as states

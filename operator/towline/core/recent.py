@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from towline.api.integration import HourCounts, Recent
+from towline.api.integrationstatus import HourCounts, Recent
 from towline.core import times
 from towline.core.runs import Run
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from towline.api.conditions import Condition, ConditionType, Reason
-from towline.api.integration import HourCounts, IntegrationStatus, StreamStatus
+from towline.api.integrationstatus import HourCounts, IntegrationStatus, StreamStatus
 from towline.core import recent, times
 from towline.core.attempts import PERMANENT_REASONS
 from towline.core.conditions import Wanted, find, sentence

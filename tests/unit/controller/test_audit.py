@@ -10,7 +10,7 @@ import pytest
 from tests.unit.core.build import NOW
 
 from towline.api.conditions import Reason
-from towline.api.integration import ChecksStatus
+from towline.api.integrationstatus import ChecksStatus
 from towline.controller.audit import Audit
 from towline.controller.queue import Key
 from towline.core import checks

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tests.unit.core.build import NOW, sync
 
 from towline.api.conditions import Reason
-from towline.api.integration import ChecksStatus
+from towline.api.integrationstatus import ChecksStatus
 from towline.contract import Activity
 from towline.core import checks, times
 from towline.core.checks import MAX_STREAKS, Ledger

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.core.build import NOW, sync
 
 from towline.api.conditions import ConditionType
-from towline.api.integration import SyncEnds
+from towline.api.integrationstatus import SyncEnds
 from towline.contract import Activity
 from towline.controller.perform import poisoned
 from towline.core import ends, times

@@ -10,7 +10,7 @@ from tests.unit.core.build import NOW
 from tests.unit.core.test_integrations import world
 
 from towline.api.conditions import Reason
-from towline.api.integration import HealthStatus
+from towline.api.integrationstatus import HealthStatus
 from towline.core import health
 from towline.core.expiry import WARN, Expiry, What
 from towline.core.health import Probed, Track

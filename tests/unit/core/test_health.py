@@ -11,7 +11,7 @@ from tests.unit.core.build import NOW
 from tests.unit.core.test_integrations import world
 
 from towline.api.conditions import Reason
-from towline.api.integration import HealthStatus
+from towline.api.integrationstatus import HealthStatus
 from towline.core import health
 from towline.core.health import Probed, State, Track, observe
 
