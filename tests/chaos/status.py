@@ -6,11 +6,9 @@ import copy
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis
-import yaml
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,11 +18,9 @@ from tests.api.operator_process import until
 from tests.chaos.outcome import Outcome
 from tests.chaos.stage import Stage
 from tests.chaos.vendor import Vendor, serving
+from tests.shapes import specs
 
-ROOT = Path(__file__).parents[2]
 _GROUP = ("towline.dev", "v1alpha1")
-_DURATIONS = ("30s", "5m", "12h", "7d", "1h30m")
-_MORE_KEYS = st.text("abcdefgh", min_size=1, max_size=5)
 
 
 def truths(stage: Stage, random_: random.Random, size: int) -> Outcome:
@@ -103,10 +99,8 @@ def _behind(stage: Stage) -> list[str]:
 
 def _shapes(found: Outcome, stage: Stage, random_: random.Random, number: int) -> None:
     """Whatever the schema lets in is kept as it was sent, and judged."""
-    schema = yaml.safe_load((ROOT / "crds" / "towline.dev_integrations.yaml").read_text())
-    spec = schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     refused = 0
-    for index, sent in enumerate(_examples(_values(spec), number, random_.randrange(2**32))):
+    for index, sent in enumerate(_examples(specs("integrations"), number, random_.randrange(2**32))):
         sent["connectorRef"] = {"name": random_.choice([stage.connector, "nobody"])}
         sent["suspend"] = True
         body = {"apiVersion": "/".join(_GROUP), "kind": "Integration", "metadata": {"name": f"shape-{index}"}}
@@ -172,60 +166,6 @@ def _examples(strategy: st.SearchStrategy[Any], number: int, seed: int) -> list[
 
     collect()
     return found
-
-
-def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that a structural schema lets in, apart from its CEL rules."""
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    if schema.get("x-kubernetes-int-or-string"):
-        return st.one_of(st.integers(0, 100), st.integers(0, 100).map(lambda n: f"{n}%"))
-    match schema.get("type"):
-        case "string":
-            return _texts(schema)
-        case "integer":
-            least = schema.get("minimum", -5)
-            return st.integers(least, min(schema.get("maximum", least + 100_000), least + 100_000))
-        case "number":
-            return st.floats(schema.get("minimum", 0), schema.get("maximum", 1000), allow_nan=False)
-        case "boolean":
-            return st.booleans()
-        case "array":
-            return _lists(schema)
-        case _:
-            return _objects(schema)
-
-
-def _texts(schema: dict[str, Any]) -> st.SearchStrategy[str]:
-    least, most = schema.get("minLength", 0), schema.get("maxLength", 40)
-    if schema.get("format") == "date-time":
-        return st.just("2026-01-01T00:00:00Z")
-    if schema.get("format") == "duration":
-        return st.sampled_from(_DURATIONS)
-    if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True).filter(lambda text: least <= len(text) <= most)
-    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=least, max_size=min(most, 40))
-
-
-def _lists(schema: dict[str, Any]) -> st.SearchStrategy[list[Any]]:
-    least, most = schema.get("minItems", 0), min(schema.get("maxItems", 3), 3)
-    keys = schema.get("x-kubernetes-list-map-keys")
-    unique = (lambda one: tuple(one.get(key) for key in keys)) if keys else None
-    if schema.get("x-kubernetes-list-type") == "set":
-        unique = repr
-    items = _values(schema["items"])
-    return st.lists(items, min_size=least, max_size=max(least, most), unique_by=unique)
-
-
-def _objects(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    known = {name: _values(each) for name, each in schema.get("properties", {}).items()}
-    if known:
-        required = {name: known[name] for name in schema.get("required", [])}
-        optional = {name: value for name, value in known.items() if name not in required}
-        return st.fixed_dictionaries(required, optional=optional)
-    inner = schema.get("additionalProperties")
-    values = _values(inner) if isinstance(inner, dict) else st.one_of(st.integers(0, 9), st.booleans(), _MORE_KEYS)
-    return st.dictionaries(_MORE_KEYS, values, max_size=3)
 
 
 # -- rest
