@@ -91,7 +91,7 @@ def _systems(target: Target, image: str, records: int) -> list[integrations.Chan
     )
     directory, reader = systems.directory(target, NAMESPACE, image, records)
     database = systems.postgresql(target, NAMESPACE)
-    names = ("tenable-io-simulator", "servicenow-simulator", "directory", "postgresql")
+    names = ("simulated-tenable-io", "simulated-servicenow", "directory", "postgresql")
     systems.wait_for(target, NAMESPACE, *names)
     say(f"  {', '.join(names)} are ready")
     return [

@@ -27,7 +27,7 @@ def simulator(
     target: Target, namespace: str, connector: str, image: str, options: Mapping[str, object], name: str = ""
 ) -> str:
     """Run `towline simulate CONNECTOR` behind a Service; the host and port under which pods reach it."""
-    name = name or f"{connector}-simulator"
+    name = name or f"simulated-{connector}"  # not -simulator: a word of the credentials is masked in messages
     arguments = ["simulate", connector, "--host=0.0.0.0", "--port=8080"]
     arguments += [f"--set={key}={value}" for key, value in options.items()]
     text = manifest("simulator", name=name, image=image, arguments=json.dumps(arguments))

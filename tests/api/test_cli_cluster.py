@@ -261,3 +261,27 @@ def test_a_cluster_that_does_not_answer_is_a_sentence(towline: Any, kubectl: Kub
     ended = towline("status", kubeconfig=file)
     assert ended.returncode == 1
     assert "does not answer (connection refused)" in ended.stderr
+
+
+def test_tab_offers_what_the_cluster_has(control_plane: Path, namespace: str, integration: str, api: Api) -> None:
+    body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "SyncJob", "metadata": {"name": "by-hand"}}
+    api.create({**body, "spec": {"integrationRef": {"name": integration}}}, namespace)
+    in_streams = {"spec": {"streams": [{"name": "assets"}, {"name": "scans"}]}}
+    api.objects.patch_namespaced_custom_object(GROUP, VERSION, namespace, "integrations", integration, in_streams)
+
+    def offered(line: str) -> list[str]:
+        place = str(len(line.split(" ")) - 1)
+        asked = {"_TOWLINE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": place}
+        environment = {**os.environ, "KUBECONFIG": str(control_plane), "PYTHONUTF8": "1", **asked}
+        command = [BIN / "towline"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+        return [item.removeprefix("plain,") for item in ended.stdout.split()]
+
+    assert offered(f"towline status -n {namespace} p") == [integration]
+    assert offered(f"towline suspend -n {namespace} {integration} ") == []
+    assert offered(f"towline sync {integration} -n {namespace} --stream a") == ["assets"]
+    assert offered(f"towline sync {integration} -n {namespace} --stream ") == ["assets", "scans"]
+    assert offered(f"towline cancel -n {namespace} ") == ["by-hand"]
+    assert offered(f"towline logs -n {namespace} by") == ["by-hand"]
+    assert offered(f"towline status -n {namespace[:-2]}") == [namespace]
+    assert len(offered("towline status --context ")) == 1

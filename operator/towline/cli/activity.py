@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from towline.cli import inside
+from towline.cli import completing, inside
 from towline.cli.data import DEFAULT_TARGET, target_option
 from towline.cli.errors import CliError
 from towline.cli.output import number, print_json, print_rows, program, say, table, terminal_width
@@ -19,7 +19,7 @@ KINDS = ("Run", "Push", "Check", "Change")
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.integrations)
 @click.option("--since", metavar="DURATION", help="Only of the last so long, as 24h or 7d; left out, all that is kept.")
 @click.option("--kind", type=click.Choice(KINDS, case_sensitive=False), help="Only records of this kind.")
 @click.option("--outcome", metavar="REASON", help="Only with this outcome, for example CredentialsRejected.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from towline.cli import cluster
+from towline.cli import cluster, completing
 from towline.cli.errors import TIMED_OUT, CliError
 from towline.cli.output import number, program, say
 from towline.cli.progress import display
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.5
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.syncjobs)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow it until its pod has stopped.")
 @cluster.options
 def cancel(names: tuple[str, ...], wait: bool, kubeconfig: str | None, context: str | None,

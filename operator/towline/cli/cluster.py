@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import FORBIDDEN, CliError
 from towline.cli.output import program
 
@@ -28,10 +29,13 @@ MANAGER = "towline-cli"  # in managed fields: what a person changed through this
 def options(command: F) -> F:
     """kubectl's options for choosing a cluster and a namespace."""
     for option in (
-        click.option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG or ~/.kube/config."),
-        click.option("--context", metavar="NAME", help="A context of the kubeconfig other than the current one."),
-        click.option("-n", "--namespace", metavar="NAME", help="Namespace; left out, that of the context."),
-    ):
+        click.option("--kubeconfig", metavar="FILE", help="Instead of $KUBECONFIG or ~/.kube/config.",
+                     type=click.Path()),
+        click.option("--context", metavar="NAME", help="A context of the kubeconfig other than the current one.",
+                     shell_complete=completing.contexts),
+        click.option("-n", "--namespace", metavar="NAME", help="Namespace; left out, that of the context.",
+                     shell_complete=completing.namespaces),
+    ):  # fmt: skip
         command = option(command)
     return command
 
@@ -53,11 +57,12 @@ class Cluster:
     api: Any
     namespace: str
     context: str
+    timeout: tuple[int, int] = _TIMEOUT
 
     def read(self, path: str, query: dict[str, str] | None = None) -> Any:
         """The JSON of one GET, for example of `/api/v1/namespaces/a/pods`; None when there is nothing."""
         try:
-            return json.loads(self._sent(lambda: self._request(path, query, _TIMEOUT).read()))
+            return json.loads(self._sent(lambda: self._request(path, query, self.timeout).read()))
         except _Absent:
             return None
 
@@ -80,13 +85,13 @@ class Cluster:
 
     def post(self, path: str, body: dict[str, Any], query: dict[str, str] | None = None) -> dict[str, Any]:
         """The answer to a POST."""
-        answer: dict[str, Any] = json.loads(self._sent(lambda: self._request(path, query, _TIMEOUT, body)).read())
+        answer: dict[str, Any] = json.loads(self._sent(lambda: self._request(path, query, self.timeout, body)).read())
         return answer
 
     def delete(self, path: str) -> None:
         """Delete an object; it is no error when it is not there."""
         with contextlib.suppress(_Absent):
-            self._sent(lambda: self._request(path, None, _TIMEOUT, method="DELETE").read())
+            self._sent(lambda: self._request(path, None, self.timeout, method="DELETE").read())
 
     def lines(self, path: str, query: dict[str, str]) -> Iterator[str]:
         """The lines of one GET as they come. Raises CliError."""
@@ -174,7 +179,7 @@ class Cluster:
         from towline.api.base import GROUP, VERSION  # here and below: --help needs no models
 
         return self._sent(
-            lambda: getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT, **options)
+            lambda: getattr(self.api, method)(GROUP, VERSION, *arguments, _request_timeout=self.timeout, **options)
         )
 
     def _sent(self, request: Callable[[], Any]) -> Any:
@@ -232,7 +237,7 @@ def _unusable(kubeconfig: str | None, context: str | None, error: Exception) -> 
     files = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     if kubeconfig and not os.path.isfile(kubeconfig):
         return CliError(f"There is no file {kubeconfig}.", "Give a kubeconfig with --kubeconfig FILE or $KUBECONFIG.")
-    known = _contexts(kubeconfig)
+    known = contexts(kubeconfig)
     if context and known and context not in known:
         near = get_close_matches(context, known, n=3, cutoff=0.5)
         cure = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(known)}"
@@ -241,7 +246,8 @@ def _unusable(kubeconfig: str | None, context: str | None, error: Exception) -> 
     return CliError(f"{files} is no kubeconfig that can be used{f': {why}' if why else ''}.", "kubectl config view")
 
 
-def _contexts(kubeconfig: str | None) -> list[str]:
+def contexts(kubeconfig: str | None) -> list[str]:
+    """Names of its contexts; none where it cannot be read."""
     import kubernetes.config
 
     config: Any = kubernetes.config

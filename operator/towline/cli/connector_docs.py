@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import CliError
 from towline.cli.output import say
 
 
 @click.command()
-@click.argument("name")
-@click.option("--write", metavar="FILE", help="Write it there instead of to standard output.")
+@click.argument("name", shell_complete=completing.connectors_or_files)
+@click.option("--write", type=click.Path(), metavar="FILE", help="Write it there instead of to standard output.")
 def docs(name: str, write: str | None) -> None:
     """Print the page of connector NAME in Markdown: credentials, rights, settings, data, errors, limits.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import FAILED, CliError
 from towline.cli.output import print_json, say
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.connectors_or_files)
 @click.option("--errors-only", is_flag=True, help="Only what keeps it from running, not what its users miss.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def lint(names: tuple[str, ...], errors_only: bool, output: str) -> None:

@@ -25,7 +25,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 @click.option("--category", help="Kind of product, for example CMDB.")
 @click.option("--stream", help="Name of the first stream, for example devices.")
 @click.option("--entity", help="What becomes of its records, for example asset.")
-@click.option("--folder", metavar="DIR", help="Where the connector's folder is made. Here, if left out.")
+@click.option(
+    "--folder", type=click.Path(), metavar="DIR", help="Where the connector's folder is made. Here, if left out."
+)
 def new(name: str, folder: str | None, **given: str | None) -> None:
     """Make the folder of connector NAME: connector.yaml, README.md and simulator.py.
 

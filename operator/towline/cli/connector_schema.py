@@ -16,7 +16,9 @@ LINE = "# yaml-language-server: $schema="
 
 @click.command()
 @click.argument("kind", type=click.Choice(["connector", "integration", "syncjob"]), default="connector")
-@click.option("--write", "--file", "file", metavar="FILE", help="Write it there, instead of printing it.")
+@click.option(
+    "--write", "--file", "file", type=click.Path(), metavar="FILE", help="Write it there, instead of printing it."
+)
 def schema(kind: str, file: str | None) -> None:
     """Print the JSON schema of a KIND of manifest, for editors: fields are completed, explained and checked as one
     types.

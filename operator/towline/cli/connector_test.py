@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import FAILED, CliError
 from towline.cli.output import print_json, say, table
 
@@ -24,11 +25,13 @@ _CELLS = {"pass": "pass", "fail": "FAIL", "not applicable": "-"}
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.connectors_or_files)
 @click.option("--all", "everything", is_flag=True, help="All bundled connectors; directories where slapd is installed.")
 @click.option("--case", "only", multiple=True, metavar="CASE", help="Only this case. Repeatable.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connectors at once.")
-@click.option("--write", metavar="FILE", help="Write the verdicts of several connectors there, as JSON.")
+@click.option(
+    "--write", type=click.Path(), metavar="FILE", help="Write the verdicts of several connectors there, as JSON."
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def test(
     names: tuple[str, ...], everything: bool, only: tuple[str, ...], jobs: int, write: str | None, output: str

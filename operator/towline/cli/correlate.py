@@ -16,6 +16,7 @@ from towline.cli.output import program, say
     default=DEFAULT_TARGET,
     show_default=True,
     envvar="TOWLINE_TO",
+    type=click.Path(),
     metavar="FILE|URL",
     help="SQLite file or postgresql:// URL; also $TOWLINE_TO.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.cli import inside
+from towline.cli import completing, inside
 from towline.cli.errors import CliError
 from towline.cli.output import display_width, number, print_json, print_rows, program, say, table, terminal_width
 
@@ -30,13 +30,14 @@ target_option = click.option(
     default=DEFAULT_TARGET,
     show_default=True,
     envvar="TOWLINE_TO",
+    type=click.Path(),
     metavar="FILE|URL",
     help="SQLite file, postgresql://, parquet:/// or s3:// URL; also $TOWLINE_TO.",
 )
 
 
 @click.command()
-@click.argument("entity", required=False, metavar="[ENTITY|VIEW]")
+@click.argument("entity", required=False, metavar="[ENTITY|VIEW]", shell_complete=completing.entities)
 @target_option
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows with this value. Repeatable.")
 @click.option("--columns", metavar="A,B,…", help="Only these columns, in this order.")

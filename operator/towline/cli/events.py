@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from towline.cli import chain, cluster
+from towline.cli import chain, cluster, completing
 from towline.cli.output import print_json, say, table, terminal_width
 from towline.cli.status import relative
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.integrations)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Of the Integrations of all namespaces.")
 @click.option("--warnings", is_flag=True, help="Only events of type Warning.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

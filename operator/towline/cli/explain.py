@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from towline.cli import completing
 from towline.cli.output import print_json, printable, program, terminal_width
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("connector")
+@click.argument("connector", shell_complete=completing.connectors)
 @click.option(
     "-f",
     "--file",
     "files",
     multiple=True,
+    type=click.Path(),
     metavar="FILE",
     help="A file or folder that holds the Connector. Repeatable.",
 )

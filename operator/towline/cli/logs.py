@@ -7,14 +7,14 @@ import sys
 
 import click
 
-from towline.cli import chain, cluster
+from towline.cli import chain, cluster, completing
 from towline.cli.errors import CliError
 from towline.cli.output import printable, program, prose, say
 from towline.cli.tree import pod_trouble
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on while the pod runs.")
 @click.option("--tail", type=click.IntRange(min=0), default=None, metavar="N", help="Only the last N lines.")
 @cluster.options

@@ -90,6 +90,17 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_run(arguments))
 
 
+def _command(arguments: list[str]) -> str:
+    """The command that was typed, where click does not tell: without the value of an option it knows no context."""
+    path, at = program(), click.Context(cli)
+    for word in arguments:
+        found = at.command.get_command(at, word) if isinstance(at.command, click.Group) else None
+        if found is None:
+            break
+        path, at = f"{path} {word}", click.Context(found)
+    return path
+
+
 def _run(arguments: list[str]) -> int:
     debug = os.environ.get("TOWLINE_DEBUG", "") not in ("", "0")
     usage_code = _usage_code(arguments)
@@ -109,7 +120,7 @@ def _run(arguments: list[str]) -> int:
         click.echo(error.message)
         return 0
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else program()
+        command = error.ctx.command_path if error.ctx else _command(arguments)
         say("✗", " ".join(error.format_message().split()))
         say(" ", f"See: {command} --help")
         return usage_code

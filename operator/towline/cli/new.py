@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import CliError
 from towline.cli.output import program, say
 
@@ -18,17 +19,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("connector")
+@click.argument("connector", shell_complete=completing.connectors)
 @click.argument("name", required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the connector. Repeatable.")
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace to write into the manifests.")
 @click.option("--interval", metavar="DURATION", help="Sync every 15m, 1h, 1d …; 1h if left out.")
 @click.option("--cron", metavar="EXPRESSION", help='Instead of --interval, for example "*/30 6-20 * * 1-5".')
 @click.option("--time-zone", metavar="ZONE", help="With --cron, for example Europe/Paris.")
-@click.option("--stream", "streams", multiple=True, metavar="NAME", help="Only this stream. Repeatable.")
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    metavar="NAME",
+    help="Only this stream. Repeatable.",
+    shell_complete=completing.connector_streams,
+)
 @click.option("--existing-secret", metavar="NAME", help="Use a Secret that is there, and print none.")
 @click.option("--write", type=click.Path(dir_okay=False), metavar="FILE", help="Into a new file instead of the output.")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="A file that holds the Connector.")
+@click.option(
+    "-f", "--file", "files", multiple=True, type=click.Path(), metavar="FILE", help="A file that holds the Connector."
+)
 def new(
     connector: str,
     name: str | None,

@@ -11,7 +11,7 @@ from towline.cli.errors import CliError
 
 
 @click.command()
-@click.option("--kubeconfig", default="", metavar="FILE", help="Outside a cluster: how to reach it.")
+@click.option("--kubeconfig", default="", type=click.Path(), metavar="FILE", help="Outside a cluster: how to reach it.")
 @click.option("--context", default="", help="A context of the kubeconfig.")
 @click.option("--namespace", "namespaces", multiple=True, help="Work in this namespace only; may be repeated.")
 @click.option("--image", default="towline:latest", show_default=True, help="Image of the connectors' pods.")

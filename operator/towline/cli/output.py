@@ -19,6 +19,7 @@ KEPT_NAME = 14  # columns that stay of a cell, however narrow the terminal is: i
 LEAST_PROSE = 24  # columns that a message keeps while names are still whole
 _COMMAND = re.compile(r"(?<=: )(kubectl|towline|helm) \S.*$")
 LEAST_MESSAGE = 16  # where names alone fill the line
+_BELOW = " " * 4  # before a sentence that stands below its row
 _RESET = "\x1b[0m"
 TALK_PREFIX = "TOWLINE_TALK_PREFIX"  # a pod's log has data and talk in one: the caller tells them apart by this
 
@@ -94,7 +95,8 @@ def table(
 
     So that a line fits `width`, the columns named in `spare` are left out, one after another; then cells are cut, names
     not below KEPT_NAME, the first `whole` columns never. With `prose` the last column holds sentences: they are not cut
-    but go on in the next line. A last column without any text is left out where a width is given."""
+    but go on in the next line, or stand below their row where names leave too little beside them. A last column without
+    any text is left out where a width is given."""
     lines = [[_cell(value) for value in row] for row in rows]
     while width is not None and len(headers) > 1 and lines and not any(line[-1] for line in lines):
         headers, lines, prose = headers[:-1], [line[:-1] for line in lines], False
@@ -111,7 +113,10 @@ def table(
         least[-1] = min(widths[-1], LEAST_MESSAGE) if prose else display_width(headers[-1])
         kept = min(whole, len(headers) - 1) if prose else whole
         least[:kept] = widths[:kept]
-        widths = _shrunk(widths, least, width)
+        narrow = _shrunk(widths, least, width)
+        if prose and narrow[-1] < min(widths[-1], LEAST_PROSE):
+            return _with_prose_below(headers, lines, width, whole)
+        widths = narrow
     printed = []
     for line in [[header.upper() for header in headers], *lines]:
         cut = prose and width is not None
@@ -125,6 +130,15 @@ def table(
         "   ".join(_fit(cell, size) if size else cell for cell, size in zip(row, widths, strict=True)).rstrip()
         for row in printed
     )
+
+
+def _with_prose_below(headers: Sequence[str], lines: list[list[str]], width: int, whole: int) -> str:
+    head, *rows = table(headers[:-1], [line[:-1] for line in lines], width=width, whole=whole).split("\n")
+    for row, line in zip(rows, lines, strict=True):
+        head = f"{head}\n{row}"
+        for text in textwrap.wrap(line[-1], width - len(_BELOW), break_long_words=False, break_on_hyphens=False):
+            head = f"{head}\n{_BELOW}{text}"
+    return head
 
 
 def _needed(headers: Sequence[str], lines: list[list[str]]) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from towline.cli import completing
 from towline.cli.errors import CliError
 from towline.cli.output import print_json, program, say, table
 
@@ -20,7 +21,7 @@ DEFAULT_PORT = 18080
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.connectors)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help=f"Left out, {DEFAULT_PORT} or, if that is taken, a free one."
@@ -29,7 +30,9 @@ DEFAULT_PORT = 18080
 @click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Volume or a fault. Repeatable.")
 @click.option("--options", "list_options", is_flag=True, help="List the options of NAME and end.")
 @click.option("--url", metavar="URL", help="Address that the manifests name, where it differs from --host and --port.")
-@click.option("--write", metavar="FILE", help="Write the manifests there instead of to standard output.")
+@click.option(
+    "--write", type=click.Path(), metavar="FILE", help="Write the manifests there instead of to standard output."
+)
 @click.option("--print-manifests", is_flag=True, help="Only print (or write) the manifests, without serving.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def simulate(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from towline.cli import cluster
+from towline.cli import cluster, completing
 from towline.cli.errors import NOT_READY
 from towline.cli.output import coloured, number, print_json, program, prose, say, table, terminal_width
 from towline.cli.verdict import Verdict, condition, judge
@@ -19,7 +19,7 @@ RECENT = 5  # SyncJobs shown of one Integration
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.integrations)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Integrations of all namespaces.")
 @click.option("-l", "--selector", metavar="LABELS", help="Only those with these labels, as team=blue.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

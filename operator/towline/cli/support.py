@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from towline.cli import chain, cluster
+from towline.cli import chain, cluster, completing
 from towline.cli.check import SELECTOR
 from towline.cli.cluster import Cluster
 from towline.cli.errors import FORBIDDEN, CliError
@@ -36,7 +36,7 @@ not-readable.txt                   what you may not read, if anything
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.integrations)
 @click.option("--write", type=click.Path(dir_okay=False), metavar="FILE", help="Instead of NAME-support.tar.gz here.")
 @cluster.options
 def support(name: str, write: str | None, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from towline.cli import cluster
+from towline.cli import cluster, completing
 from towline.cli.output import say
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.integrations)
 @cluster.options
 def suspend(names: tuple[str, ...], kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Start no new syncs of the Integrations NAME until they are resumed. What runs goes on to its end."""
@@ -17,7 +17,7 @@ def suspend(names: tuple[str, ...], kubeconfig: str | None, context: str | None,
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.integrations)
 @cluster.options
 def resume(names: tuple[str, ...], kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
     """Let the Integrations NAME sync on schedule again."""

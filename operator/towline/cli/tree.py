@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from towline.cli import chain, cluster
+from towline.cli import chain, cluster, completing
 from towline.cli.output import print_json, say, table, terminal_width
 from towline.cli.status import brief, relative
 from towline.cli.verdict import condition, judge
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.integrations)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @cluster.options
 def tree(name: str, output: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:

@@ -8,9 +8,15 @@ from towline.cli.output import print_json, program, say
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[FILE]...")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="[FILE]...")
 @click.option(
-    "-f", "--file", "files", multiple=True, metavar="FILE", help="File, folder or - (standard input). Repeatable."
+    "-f",
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="File, folder or - (standard input). Repeatable.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def validate(paths: tuple[str, ...], files: tuple[str, ...], output: str) -> None:

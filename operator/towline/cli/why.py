@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from towline.cli import chain, cluster
+from towline.cli import chain, cluster, completing
 from towline.cli.errors import NOT_READY
 from towline.cli.output import print_json, program, prose
 from towline.cli.status import headlines, relative
@@ -36,7 +36,7 @@ CURES = {
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.integrations)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @cluster.options
 def why(name: str, output: str, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:

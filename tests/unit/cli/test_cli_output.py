@@ -77,6 +77,21 @@ def test_a_message_goes_on_in_the_next_line_where_it_is_to_be_read() -> None:
     assert "COUNT" in table(headers, [row], width=120, whole=3, prose=True, spare=("count",))
 
 
+def test_a_message_stands_below_its_row_where_names_leave_no_room_beside_them() -> None:
+    name = "SyncJob/active-directory-s-d6366fc2"
+    rows = [["41 s ago", "SyncStarted", name, f"Started Job {name}-1"], ["9 s ago", "SyncFailed", name, "word " * 20]]
+    printed = table(["last seen", "reason", "object", "message"], rows, width=80, whole=3, prose=True).splitlines()
+    assert printed[:3] == [
+        "LAST SEEN   REASON        OBJECT",
+        f"41 s ago    SyncStarted   {name}",
+        f"    Started Job {name}-1",
+    ]
+    assert [line[:9] for line in printed[3:]] == ["9 s ago  ", "    word ", "    word "]
+    assert max(map(len, printed)) <= 80
+    wide = table(["last seen", "reason", "object", "message"], rows, width=120, whole=3, prose=True).splitlines()
+    assert wide[0].endswith("MESSAGE")
+
+
 def test_talk_is_broken_between_words_and_a_command_is_not_broken_at_all() -> None:
     command = "kubectl -n secops annotate secret servicenow-api towline.dev/allowed-hosts=acme.service-now.com"
     lines = _lines(f"The host is not allowed yet, and the Secret has to allow it: {command}", 60, 2)

@@ -102,6 +102,13 @@ def test_wrong_usage_of_another_verb_ends_with_1() -> None:
     assert towline("version", "--no-such-option").returncode == 1
 
 
+@pytest.mark.parametrize("line", ["sync --stream", "connector replay servicenow --har", "data --where"])
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(line: str) -> None:
+    ended = towline(*line.split())
+    command = " ".join(word for word in line.split() if word not in ("servicenow",) and not word.startswith("-"))
+    assert f"See: towline {command} --help" in ended.stderr
+
+
 def test_an_unforeseen_failure_names_its_type_only() -> None:
     code = """
 from towline.cli import main, version
