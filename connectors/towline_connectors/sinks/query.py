@@ -5,6 +5,7 @@ Names come from the registry and values are bound, so nothing that a person type
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -179,8 +180,9 @@ def _reading_sqlite(path: str) -> Iterator[_Run]:
 
     must_be_file(path)
     try:
-        db = sqlite3.connect(f"file:{url_quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        db = sqlite3.connect(f"file:{url_quote(path)}?{_reading_mode(path)}", uri=True, timeout=BUSY_SECONDS)
         try:
+            db.execute("PRAGMA query_only = ON")
 
             def run(sql: str, params: tuple[Any, ...]) -> Rows:
                 cursor = db.execute(sql, params)
@@ -193,6 +195,14 @@ def _reading_sqlite(path: str) -> Iterator[_Run]:
         if "no such table" in str(error):
             raise SinkError(f"{path} has no tables of Towline; sync to it first.", transient=False) from None
         raise describe_error(error, path, BUSY_SECONDS) from error
+
+
+def _reading_mode(path: str) -> str:
+    """SQLite makes two files beside one that is read, `-wal` and `-shm`. Who may write there takes them away again. Who
+    may not can read along with a writer, who has made them, or else a file that nobody writes."""
+    if os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK):
+        return "mode=rw"
+    return "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
 
 
 @contextmanager

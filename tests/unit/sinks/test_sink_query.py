@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +120,46 @@ def test_an_unknown_address_is_refused_without_repeating_it(address: str) -> Non
 
 def test_a_plain_path_stays_a_path() -> None:
     assert sqlite_path("./a:b/t.db") == "./a:b/t.db"
+
+
+def test_nothing_is_left_beside_a_file_that_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "towline.db"
+    open_session(str(file)).close()
+    before = file.read_bytes()
+    assert query.rows(str(file), "asset").rows == []
+    assert query.tables(str(file)) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["towline.db"]
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_file_is_read_while_a_sync_writes_it_and_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may_write: bool
+) -> None:
+    monkeypatch.setattr(query.os, "access", lambda path, mode: may_write)
+    file = tmp_path / "towline.db"
+    session = open_session(str(file))
+    for number, key in enumerate("ab", 1):
+        session.commit(Batch("assets", number, rows={"asset": [row("asset", key)]}))
+        assert len(query.rows(str(file), "asset").rows) == number
+    session.close()
+    assert len(query.rows(str(file), "asset").rows) == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["towline.db"]
+
+
+def test_a_file_where_nobody_may_write_is_read(tmp_path: Path) -> None:
+    """A copy on a volume that is mounted for reading, or of somebody else."""
+    file = tmp_path / "towline.db"
+    open_session(str(file)).close()
+    file.chmod(0o444)
+    tmp_path.chmod(0o555)
+    code = f"from towline_connectors.sinks import query; print(query.rows({str(file)!r}, 'asset').rows)"
+    # Of root's rights that to write everywhere has to go; what root could do without it, anybody can.
+    plain = ["setpriv", "--bounding-set=-dac_override"] if os.getuid() == 0 else []
+    try:
+        opened = subprocess.run(
+            [*plain, sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        )
+    finally:
+        tmp_path.chmod(0o755)
+    assert opened.stdout == "[]\n", opened.stderr
