@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.api.client import GROUP, VERSION, Api, Kubectl
 from tests.cluster.kubectl import find_kubectl
 
@@ -222,7 +223,15 @@ def test_status_lists_and_describes(api: Api, namespace: str, towline: Any, inte
     assert f"{namespace}/prod is not ready: CredentialsRejected" in described.stdout
     assert "correct the Secret." in described.stdout
     assert "every 1h +12s" in described.stdout
-    assert json.loads(towline("status", "prod", "-o", "json").stdout)["integration"]["metadata"]["name"] == "prod"
+    for output, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        (item,) = read(towline("status", "-o", output).stdout)
+        found = read(towline("status", "prod", "-o", output).stdout)
+        assert found["integration"]["metadata"] == item["metadata"]
+        assert found["syncJobs"] == []
+    assert towline("status", "-o", "name").stdout == "integration.towline.dev/prod\n"
+    named = towline("status", "prod", "-o", "name")
+    assert (named.returncode, named.stdout, named.stderr) == (2, "integration.towline.dev/prod\n", "")
+    assert towline("status", "-o", "wide").stdout == listed.stdout
 
 
 def test_an_empty_namespace_is_no_error(api: Api, towline: Any) -> None:

@@ -176,6 +176,16 @@ def print_json(value: Any) -> None:
     print(re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match.group()):04x}", text))
 
 
+def print_document(value: Any, output: str) -> None:
+    """A value as `json` or `yaml`."""
+    if output == "json":
+        print_json(value)
+        return
+    import yaml
+
+    print(yaml.safe_dump(value, allow_unicode=True, sort_keys=False), end="")  # escapes what is not to be printed
+
+
 def prose(text: str, indent: int = 0, label: str = "") -> str:
     """A sentence after `label`, wrapped between words where stdout is a terminal, its lines below each other."""
     text = printable(text)

@@ -11,7 +11,7 @@ import click
 
 from towline.cli import cluster, completing
 from towline.cli.errors import NOT_READY
-from towline.cli.output import coloured, number, print_json, program, prose, say, table, terminal_width
+from towline.cli.output import coloured, number, print_document, program, prose, say, table, terminal_width
 from towline.cli.verdict import Verdict, condition, judge
 
 SPARE = ("next sync", "connector", "last sync")  # columns of the list that a narrow terminal does without
@@ -22,7 +22,14 @@ RECENT = 5  # SyncJobs shown of one Integration
 @click.argument("name", required=False, shell_complete=completing.integrations)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Integrations of all namespaces.")
 @click.option("-l", "--selector", metavar="LABELS", help="Only those with these labels, as team=blue.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "wide", "json", "yaml", "name"]),
+    default="text",
+    show_default=True,
+    help="wide: every column, however narrow the terminal is.",
+)
 @cluster.options
 def status(
     name: str | None,
@@ -45,12 +52,14 @@ def status(
     integration = connection.integration(name)
     jobs = [job for job in connection.list("syncjobs") if job["spec"]["integrationRef"]["name"] == name]
     jobs.sort(key=lambda job: job["metadata"]["creationTimestamp"], reverse=True)
-    if output == "json":
-        print_json({"integration": integration, "syncJobs": jobs})
+    if output == "name":
+        click.echo(_full_name(integration))
+    elif output in ("json", "yaml"):
+        print_document({"integration": integration, "syncJobs": jobs}, output)
     else:
         click.echo("\n".join(describe(integration, jobs, datetime.now(UTC))))
     found = judge(integration, jobs)
-    if output == "text" and found.mark in ("!", "✗"):
+    if output in ("text", "wide") and found.mark in ("!", "✗"):
         say("►", f"What to do: {program()} why {name} -n {connection.namespace}")
     if found.status != "True":
         raise click.exceptions.Exit(NOT_READY)
@@ -125,8 +134,11 @@ def relative(time: str, now: datetime) -> str:
 
 
 def _print_list(items: list[dict[str, Any]], namespace: str, everywhere: bool, output: str) -> None:
-    if output == "json":
-        print_json(items)
+    if output == "name":
+        click.echo("".join(f"{_full_name(item)}\n" for item in items), nl=False)
+        return
+    if output in ("json", "yaml"):
+        print_document(items, output)
         return
     if not items:
         where = "on this cluster" if everywhere else f'in namespace "{namespace}"'
@@ -137,10 +149,15 @@ def _print_list(items: list[dict[str, Any]], namespace: str, everywhere: bool, o
     headers = ["namespace", "name", "connector", "ready", "status", "last sync", "next sync", "message"]
     if not everywhere:
         headers, rows = headers[1:], [row[1:] for row in rows]
-    width = terminal_width(sys.stdout)
+    width = None if output == "wide" else terminal_width(sys.stdout)
     click.echo(table(headers, rows, width=width, whole=5 if everywhere else 4, prose=True, spare=SPARE))
     if any(judge(item).mark in ("!", "✗") for item in items):
         say("►", f"What to do about one: {program()} why NAME -n {'NAMESPACE' if everywhere else namespace}")
+
+
+def _full_name(integration: dict[str, Any]) -> str:
+    """As `kubectl get -o name` has it, for the next command of a pipe."""
+    return f"integration.towline.dev/{integration['metadata']['name']}"
 
 
 def _list_row(item: dict[str, Any], now: datetime) -> list[str]:
