@@ -120,6 +120,8 @@ def test_a_sync_is_asked_for_followed_and_told(api: Api, namespace: str, control
     assert release.is_set(), talk
     assert "asked for a sync of" in talk
     assert "read 18,234   changed 412   removed 3   rejected 1" in talk
+    why = f"towline data towline_rejected --cluster -n {namespace} --where integration={namespace}/prod"
+    assert f"1 record does not fit and stayed out; why: {why}" in talk
     assert FULL_AT not in annotations
     assert annotations[REQUESTED_BY], "who asks, as the API server knows the caller"
 

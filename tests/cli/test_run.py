@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +83,42 @@ def test_a_connector_that_needs_no_account_runs_by_its_name(towline: Towline, si
     ended = towline("run", "cisa-kev", "--set", f"base_url={url}")
     assert ended.returncode == 0, ended.stderr
     assert counts(towline) == {"vulnerability": 25}
+
+
+def test_of_records_that_do_not_fit_it_says_where_to_read_why(towline: Towline) -> None:
+    feed = {"vulnerabilities": [{"cveID": "CVE-2026-0001"}, {"vendorProject": "a record without its key"}]}
+    with answering(json.dumps(feed).encode()) as url:
+        ended = towline("run", "cisa-kev", "--set", f"base_url={url}")
+    assert ended.returncode == 0, ended.stderr
+    told = re.search(r"1 record does not fit and stayed out; why: towline (.+)", ended.stderr)
+    assert told, ended.stderr
+    (lost,) = json.loads(towline(*told[1].split(), "-o", "json").stdout)
+    assert "the key is empty" in lost["reason"]
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """The address of a server on this machine that answers everything with this JSON."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_report_of_a_scanner_is_read_without_an_account(towline: Towline, simulator: Simulator) -> None:

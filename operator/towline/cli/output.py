@@ -201,6 +201,11 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def misfits(count: int) -> str:
+    """What is said of records that were rejected; the command that shows them follows."""
+    return f"{number(count)} {'record does' if count == 1 else 'records do'} not fit and stayed out; why"
+
+
 def duration(seconds: float) -> str:
     """3.2 s, 1m 12s, 2h 05m."""
     if seconds < 60:

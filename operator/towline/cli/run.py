@@ -13,7 +13,7 @@ import click
 from towline.cli import completing
 from towline.cli.errors import FAILED, CliError
 from towline.cli.lazy import no_path
-from towline.cli.output import duration, number, print_json, program, say
+from towline.cli.output import duration, misfits, number, print_json, program, say
 
 if TYPE_CHECKING:
     from towline.cli.local import Prepared
@@ -166,6 +166,10 @@ def _summarise(prepared: Prepared, result: RunResult, target: str, took: float, 
         say("✔", f"{duration(took)}  {result.message if check or result.reason != 'Completed' else 'done'}{where}")
         if not check:
             say(" ", _next(prepared, target, result))
+        if lost := sum(stream.rejected for stream in result.streams):
+            source = "" if _default(target) else f" --from {_typed(target)}"
+            command = f"data towline_rejected{source} --where integration={prepared.plan.integration}"
+            say("!", f"{misfits(lost)}: {program()} {command}")
         return
     if result.reason == "Disrupted":
         say("!", f"Stopped after {duration(took)}.")

@@ -11,7 +11,7 @@ import click
 
 from towline.cli import cluster, completing
 from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
-from towline.cli.output import duration, number, print_json, program, say, table, terminal_width
+from towline.cli.output import duration, misfits, number, print_json, program, say, table, terminal_width
 from towline.cli.status import relative
 
 if TYPE_CHECKING:
@@ -185,6 +185,9 @@ def _tell(job: dict[str, Any], where: str, name: str, output: str) -> None:
     if streams and output == "text":
         headers = ["stream", "read", "changed", "removed", "rejected", "note"]
         click.echo(table(headers, streams, width=terminal_width(sys.stderr)), err=True)
+    if lost := totals.get("rejected"):
+        command = f"data towline_rejected --cluster -n {where.partition('/')[0]} --where integration={where}"
+        say("!", f"{misfits(lost)}: {program()} {command}")
     if condition["status"] == "True":
         say("✔", "   ".join(part for part in (took, counts) if part) or "done")
         if condition["reason"] != "Completed":
