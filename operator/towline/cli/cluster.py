@@ -14,15 +14,12 @@ from typing import Any, TypeVar
 import click
 
 from towline.cli import completing
-from towline.cli.errors import FORBIDDEN, CliError
+from towline.cli.cluster_errors import Absent, cause, explained
+from towline.cli.errors import CliError
 from towline.cli.output import program
 
 F = TypeVar("F", bound=Callable[..., Any])
 _TIMEOUT = (5, 20)  # seconds to connect, to answer
-_DENIED = re.compile(
-    r'User "([^"]*)" cannot (\w+) resource "([^"]*)" in API group "([^"]*)"'
-    r'(?: in the namespace "([^"]*)"| at the cluster scope)'
-)
 MANAGER = "towline-cli"  # in managed fields: what a person changed through this command
 
 
@@ -63,7 +60,7 @@ class Cluster:
         """The JSON of one GET, for example of `/api/v1/namespaces/a/pods`; None when there is nothing."""
         try:
             return json.loads(self._sent(lambda: self._request(path, query, self.timeout).read()))
-        except _Absent:
+        except Absent:
             return None
 
     def may(self, verb: str, group: str, resource: str) -> bool:
@@ -79,7 +76,7 @@ class Cluster:
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         try:
             answer = self.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
-        except (CliError, _Absent):
+        except (CliError, Absent):
             return ""
         return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
@@ -90,7 +87,7 @@ class Cluster:
 
     def delete(self, path: str) -> None:
         """Delete an object; it is no error when it is not there."""
-        with contextlib.suppress(_Absent):
+        with contextlib.suppress(Absent):
             self._sent(lambda: self._request(path, None, self.timeout, method="DELETE").read())
 
     def lines(self, path: str, query: dict[str, str]) -> Iterator[str]:
@@ -112,7 +109,7 @@ class Cluster:
         """The object, or None when there is none."""
         try:
             found: dict[str, Any] = self._call("get_namespaced_custom_object", self.namespace, plural, name)
-        except _Absent:
+        except Absent:
             return None
         return found
 
@@ -127,7 +124,7 @@ class Cluster:
                 answer = self._call("list_cluster_custom_object", plural, **selector)
             else:
                 answer = self._call("list_namespaced_custom_object", self.namespace, plural, **selector)
-        except _Absent:
+        except Absent:
             raise CliError(
                 "This cluster has no Towline: the kinds of towline.dev/v1alpha1 are not installed.",
                 "Is it the right cluster? kubectl config get-contexts",
@@ -189,10 +186,10 @@ class Cluster:
         try:
             return request()
         except ApiException as error:
-            raise _explained(error.status, error.body, self.context) from None
+            raise explained(error.status, error.body, self.context) from None
         except urllib3.exceptions.HTTPError as error:
             raise CliError(
-                f'The API server of context "{self.context}" does not answer ({_cause(error)}).',
+                f'The API server of context "{self.context}" does not answer ({cause(error)}).',
                 "Is the cluster up, and is this the right context? kubectl cluster-info",
             ) from None
 
@@ -263,61 +260,6 @@ def _by_line(chunks: Iterable[bytes]) -> Iterator[str]:
         yield from (line.decode("utf-8", "replace") for line in whole)
     if rest:
         yield rest.decode("utf-8", "replace")
-
-
-class _Absent(Exception):  # noqa: N818
-    """The API server answered 404."""
-
-
-def _explained(status: int, body: Any, context: str) -> Exception:
-    message = _status_message(body)
-    if status == 404:
-        return _Absent()
-    if status == 403:
-        return _forbidden(message)
-    if status == 401:
-        return CliError(
-            f'The cluster does not accept the credentials of context "{context}".',
-            "Log in again, or choose another one with --context.",
-            exit_code=FORBIDDEN,
-        )
-    return CliError(f"The API server refused: {message or f'status {status}'}.")
-
-
-def _forbidden(message: str) -> CliError:
-    """Which right is missing, in fewer words than the API server has for it."""
-    found = _DENIED.search(message)
-    if found is None:
-        return CliError(f"You may not do this on the cluster: {message or 'forbidden'}.", exit_code=FORBIDDEN)
-    user, verb, resource, group, namespace = found.groups()
-    resource = f"{resource}.{group}" if group else resource
-    place, scope = (f'namespace "{namespace}"', f"-n {namespace}") if namespace else ("the whole cluster", "-A")
-    cures = [f"You are {user}. Whether it has changed: kubectl auth can-i {verb} {resource} {scope}"]
-    if not namespace and verb == "list":
-        cures.insert(0, "In a namespace of yours it may be allowed: -n NAMESPACE")
-    return CliError(f"You may not {verb} {resource} in {place}.", *cures, exit_code=FORBIDDEN)
-
-
-def _status_message(body: Any) -> str:
-    """The sentence in a Kubernetes Status object."""
-    try:
-        return str(json.loads(body)["message"]).rstrip(".")
-    except (TypeError, ValueError, KeyError):
-        return ""
-
-
-def _cause(error: Exception) -> str:
-    text = str(error)
-    for word, sentence in (
-        ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
-        ("Connection refused", "connection refused"),
-        ("Name or service not known", "the host name is unknown"),
-        ("Temporary failure in name resolution", "the host name is unknown"),
-        ("timed out", "timed out"),
-    ):
-        if word in text:
-            return sentence
-    return type(error).__name__
 
 
 def _first_line(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from towline.cli import cluster
-from towline.cli.cluster import _explained
+from towline.cli.cluster_errors import explained
 from towline.cli.errors import FORBIDDEN, CliError
 
 TOWLINE = Path(sys.executable).with_name("towline")
@@ -71,14 +71,14 @@ def test_a_context_that_there_is_not_is_told_with_those_that_there_are(tmp_path:
 def test_a_missing_right_is_one_sentence_and_a_command_that_asks_for_it() -> None:
     text = ('integrations.towline.dev "prod" is forbidden: User "anna" cannot patch resource "integrations" in API'
             ' group "towline.dev" in the namespace "secops"')  # fmt: skip
-    error = _explained(403, json.dumps({"message": text}), "lab")
+    error = explained(403, json.dumps({"message": text}), "lab")
     assert isinstance(error, CliError)
     assert str(error) == 'You may not patch integrations.towline.dev in namespace "secops".'
     assert "kubectl auth can-i patch integrations.towline.dev -n secops" in error.cure[-1]
     everywhere = 'pods is forbidden: User "anna" cannot list resource "pods" in API group "" at the cluster scope'
-    error = _explained(403, json.dumps({"message": everywhere}), "lab")
+    error = explained(403, json.dumps({"message": everywhere}), "lab")
     assert isinstance(error, CliError)
     assert (str(error), error.exit_code) == ("You may not list pods in the whole cluster.", FORBIDDEN)
     assert error.cure[0] == "In a namespace of yours it may be allowed: -n NAMESPACE"
-    policy = _explained(403, json.dumps({"message": "denied by policy x"}), "lab")
+    policy = explained(403, json.dumps({"message": "denied by policy x"}), "lab")
     assert "denied by policy x" in str(policy)
