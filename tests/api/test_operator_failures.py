@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kubernetes import client
+from kubernetes.client.rest import ApiException
 from tests.api.acme import ready
 from tests.api.operator_process import Cluster, container, until
 
@@ -101,3 +104,64 @@ def test_an_image_that_cannot_be_pulled_ends_the_run(cluster: Cluster, acme: str
     condition = cluster.wait_reason("syncjobs", name, "ImagePullFailed")
     assert "towline.example/run:test" in condition["message"]
     until("the Job is gone, so that it never runs later", lambda: not cluster.jobs())
+
+
+@pytest.fixture
+def refusing(cluster: Cluster) -> Iterator[None]:
+    """The API server lets nobody write a status of the namespace's Integrations."""
+    name = f"refuse-{cluster.namespace}"
+    rule = {"apiGroups": ["towline.dev"], "apiVersions": ["*"], "operations": ["UPDATE"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": cluster.namespace}}
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {
+                "resourceRules": [{**rule, "resources": ["integrations/status"]}],
+                "namespaceSelector": here,
+            },
+            "validations": [{"expression": "false", "message": "words of a policy"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }
+    admission = client.AdmissionregistrationV1Api(cluster.core.api_client)
+    admission.create_validating_admission_policy(policy)
+    admission.create_validating_admission_policy_binding(binding)
+    try:
+        until("the policy is in force", lambda: not _may_write(cluster))
+        yield
+    finally:
+        admission.delete_validating_admission_policy_binding(name)
+        admission.delete_validating_admission_policy(name)
+
+
+def _may_write(cluster: Cluster) -> bool:
+    place = ("towline.dev", "v1alpha1", cluster.namespace, "integrations", "acme")
+    try:
+        cluster.objects.patch_namespaced_custom_object_status(*place, {"status": {"missedSchedules": 1}}, dry_run="All")
+    except ApiException as error:
+        return error.status != 422
+    return True
+
+
+def test_what_the_api_server_keeps_refusing_is_told_by_an_event(
+    cluster: Cluster, acme: str, request: pytest.FixtureRequest
+) -> None:
+    ready(cluster, acme)
+    request.getfixturevalue("refusing")
+    cluster.patch("integrations", "acme", {"spec": {"suspend": True}})
+
+    def told() -> list[str]:
+        events = cluster.core.list_namespaced_event(cluster.namespace).items
+        return [one.message for one in events if one.reason == "ReconcileFailed"]
+
+    (message,) = until("an event", told)
+    assert message.startswith(f"PATCH integrations {cluster.namespace}/acme")
+    assert "422" in message
+    assert "words of a policy" not in message

@@ -25,6 +25,7 @@ from towline.controller.reconcilers import START, hold_slot, lane_of, reconcile
 from towline.controller.samples import samples
 from towline.controller.secretwatch import SecretWatch
 from towline.controller.settings import Settings
+from towline.controller.trouble import trouble
 from towline.core.connectors import Check
 from towline.core.slots import Limits, Slots
 from towline.kube.access import Access
@@ -225,8 +226,11 @@ class Operator:
             self._queue.forget(key)
         return again
 
-    def _on_error(self, key: Key, _: Exception) -> None:
+    def _on_error(self, key: Key, error: Exception, failures: int) -> None:
         self.context.metrics.errors.labels(key.kind).inc()
+        obj = self.context.cache.get(*key)
+        if obj is not None and (event := trouble(key, error, failures)) is not None:
+            self.context.events.emit(obj, event)
 
     def _dead(self) -> str:
         if self._heartbeat.lag > server.MAX_LAG_SECONDS:

@@ -80,7 +80,7 @@ class WorkQueue:
         self,
         handler: Handler,
         workers: int,
-        on_error: Callable[[Key, Exception], None] = lambda key, error: None,
+        on_error: Callable[[Key, Exception, int], None] = lambda key, error, failures: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         lane: Callable[[Key], str] = lambda key: key.kind,
         first: str = "",
@@ -190,7 +190,7 @@ class WorkQueue:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             wait = min(_FIRST_BACKOFF * 2 ** (failures - 1), _MAX_BACKOFF) * random.uniform(0.8, 1.2)  # noqa: S311
             self.add_at(key, self._clock() + timedelta(seconds=wait))
-            self._on_error(key, error)
+            self._on_error(key, error, failures)
             what = str(error) if isinstance(error, ApiError) else f"{type(error).__name__} (an error of Towline)"
             log.warning("%s %s/%s: %s. Tries again in %.0f s", *key, what, wait, exc_info=_trace(error))
             return None

@@ -70,7 +70,7 @@ async def test_one_failing_key_stops_nobody_else_and_comes_again() -> None:
 
     told: list[Key] = []
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    queue = WorkQueue(handle, workers=1, on_error=lambda key, error: told.append(key), clock=lambda: now)
+    queue = WorkQueue(handle, workers=1, on_error=lambda key, error, failures: told.append(key), clock=lambda: now)
     queue.add(A)
     queue.add(B)
     worker = asyncio.create_task(queue.run())
@@ -93,7 +93,7 @@ async def test_a_conflict_is_tried_again_soon_and_is_no_failure() -> None:
         if tries == 1:
             raise ConflictError("PATCH x", 409)
 
-    queue = WorkQueue(handle, workers=1, on_error=lambda key, error: told.append(key))
+    queue = WorkQueue(handle, workers=1, on_error=lambda key, error, failures: told.append(key))
     queue.add(A)
     worker = asyncio.create_task(queue.run())
     await until(lambda: tries == 2)
@@ -228,7 +228,7 @@ async def test_a_rest_that_fails_is_an_error_of_its_key_like_any_other() -> None
         return Rest(fail) if tries < 3 else None
 
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    queue = WorkQueue(handle, workers=1, on_error=lambda key, _: told.append(key), clock=lambda: now, lane=lanes)
+    queue = WorkQueue(handle, workers=1, on_error=lambda key, *_: told.append(key), clock=lambda: now, lane=lanes)
     queue.add(sync("new"))
     worker = asyncio.create_task(queue.run())
     await until(lambda: tries == 1 and queue.idle)
