@@ -44,7 +44,7 @@ def test_why_shows_the_chain_and_the_cure_and_no_secret(api: Api, namespace: str
     assert f"✗ {namespace}/prod is not ready: CredentialsRejected (since" in ended.stdout
     assert "rejects the keys of Secret api" in ended.stdout
     assert "api found, keys access_key, changed" in ended.stdout
-    assert "every 1h, its newest change has not been looked at" in ended.stdout
+    assert "every 1h, its newest change has not been dealt with: is the operator running?" in ended.stdout
     assert f"Do: kubectl -n {namespace} edit secret api" in ended.stdout
     assert SYNC in ended.stdout
     assert "hunter2" not in ended.stdout

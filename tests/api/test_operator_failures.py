@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,17 +155,22 @@ def _may_write(cluster: Cluster) -> bool:
 
 
 def test_what_the_api_server_keeps_refusing_is_told_by_an_event(
-    cluster: Cluster, acme: str, request: pytest.FixtureRequest
+    cluster: Cluster, acme: str, control_plane: Path, request: pytest.FixtureRequest
 ) -> None:
     ready(cluster, acme)
     request.getfixturevalue("refusing")
     cluster.patch("integrations", "acme", {"spec": {"suspend": True}})
 
-    def told() -> list[str]:
-        events = cluster.core.list_namespaced_event(cluster.namespace).items
-        return [one.message for one in events if one.reason == "ReconcileFailed"]
+    def events() -> list[str]:
+        found = cluster.core.list_namespaced_event(cluster.namespace).items
+        return [one.message for one in found if one.reason == "ReconcileFailed"]
 
-    (message,) = until("an event", told)
+    (message,) = until("an event", events)
     assert message.startswith(f"PATCH integrations {cluster.namespace}/acme")
     assert "422" in message
     assert "words of a policy" not in message
+    told = subprocess.run(
+        [Path(sys.executable).with_name("towline"), "why", "acme", "-n", cluster.namespace],
+        capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "KUBECONFIG": str(control_plane)},
+    )  # fmt: skip
+    assert f"its newest change has not been dealt with: {message}" in told.stdout

@@ -21,6 +21,12 @@ class Chain:
     pods: list[Object] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)  # what the user may not read
 
+    @property
+    def behind(self) -> bool:
+        """Whether the status does not tell of the newest spec."""
+        observed = (self.integration.get("status") or {}).get("observedGeneration")
+        return bool(observed != self.integration["metadata"].get("generation"))
+
     def jobs_of(self, sync: Object) -> list[Object]:
         from towline.core.facts import SYNC_LABEL
 
@@ -56,6 +62,17 @@ def gather(connection: Cluster, name: str) -> Chain:
     chain.jobs = _by_age((jobs or {}).get("items") or [])
     chain.pods = _by_age((pods or {}).get("items") or [])
     return chain
+
+
+def obstacle(chain: Chain, connection: Cluster) -> str:
+    """Why the operator does not get on with the Integration, by the newest event; empty if none says so."""
+    if not chain.behind:
+        return ""
+    about = f"involvedObject.uid={chain.integration['metadata']['uid']},reason=ReconcileFailed"
+    path = f"/api/v1/namespaces/{connection.namespace}/events"
+    found = (_seen(chain, connection, path, "events", {"fieldSelector": about}) or {}).get("items") or []
+    newest: Object = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default={})
+    return str(newest.get("message") or "")
 
 
 def syncs_of(connection: Cluster, name: str) -> list[Object]:

@@ -48,7 +48,7 @@ def why(name: str, output: str, kubeconfig: str | None, context: str | None, nam
     found = chain.gather(connection, name)
     now = datetime.now(UTC)
     verdict = judge(found.integration, found.syncs)
-    links = explain(found, now)
+    links = explain(found, now, chain.obstacle(found, connection))
     cure = cure_of(found, verdict)
     if output == "json":
         told = [{"link": link, "finding": finding} for link, finding in links]
@@ -65,11 +65,10 @@ def why(name: str, output: str, kubeconfig: str | None, context: str | None, nam
         raise click.exceptions.Exit(NOT_READY)
 
 
-def explain(found: chain.Chain, now: datetime) -> list[tuple[str, str]]:
+def explain(found: chain.Chain, now: datetime, obstacle: str) -> list[tuple[str, str]]:
     """Each link of the chain and what is to be said of it."""
     spec, status = found.integration["spec"], found.integration.get("status") or {}
-    seen = status.get("observedGeneration") == found.integration["metadata"].get("generation")
-    links = [("Integration", _integration(spec, status, seen))]
+    links = [("Integration", _integration(spec, status, found.behind, obstacle))]
     name = spec["connectorRef"]["name"]
     if found.connector is not None:
         ready = condition(found.connector, "Ready") or {"reason": "not looked at yet", "message": ""}
@@ -116,14 +115,14 @@ def _failing(verdict: Verdict) -> dict[str, str | None] | None:
     return {"sync": found.sync, "reason": found.reason, "message": found.message, "nextAttemptTime": found.following}
 
 
-def _integration(spec: dict[str, Any], status: dict[str, Any], seen: bool) -> str:
+def _integration(spec: dict[str, Any], status: dict[str, Any], behind: bool, obstacle: str) -> str:
     said = [status.get("effectiveSchedule") or "no schedule: only on request"]
     if spec.get("suspend"):
         said.insert(0, "suspended")
     if failures := status.get("consecutiveFailures"):
         said.append(f"{failures} failed in a row")
-    if not seen:
-        said.append("its newest change has not been looked at: is the operator running?")
+    if behind:
+        said.append(f"its newest change has not been dealt with: {obstacle or 'is the operator running?'}")
     return ", ".join(said)
 
 
