@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from towline.cli import completing
+from towline.cli import completing, options
 from towline.cli.errors import FAILED, CliError
 from towline.cli.output import number, program, say
 
@@ -35,14 +35,7 @@ MOST_PLACES = 6  # of a recording that a message names
 @click.option(
     "--set", "--config", "given", multiple=True, metavar="KEY=VALUE", help="A setting. Others come from the recording."
 )
-@click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    metavar="STREAM",
-    help="Only this stream. Repeatable.",
-    shell_complete=completing.connector_streams,
-)
+@options.streams(completing.connector_streams)
 @click.option("--lenient", is_flag=True, help="Query parameters may differ; repeated requests are answered in order.")
 def replay(name: str, files: tuple[str, ...], given: tuple[str, ...], streams: tuple[str, ...], lenient: bool) -> None:
     """Answer the requests of connector NAME from a HAR file and print what becomes of the answers, a JSON object a

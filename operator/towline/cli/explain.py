@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.cli import completing
+from towline.cli import completing, options
 from towline.cli.output import print_json, printable, program, terminal_width
 
 if TYPE_CHECKING:
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("connector", shell_complete=completing.connectors)
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    type=click.Path(),
-    metavar="FILE",
-    help="A file or folder that holds the Connector. Repeatable.",
-)
+@options.files("A file or folder that holds the Connector. Repeatable.")
 @click.option("--example", is_flag=True, help="Print only the example manifests, to be saved and edited.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def explain(connector: str, files: tuple[str, ...], example: bool, output: str) -> None:

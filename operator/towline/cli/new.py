@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.cli import completing
+from towline.cli import completing, options
 from towline.cli.errors import CliError
 from towline.cli.output import program, say
 
@@ -26,19 +26,10 @@ if TYPE_CHECKING:
 @click.option("--interval", metavar="DURATION", help="Sync every 15m, 1h, 1d …; 1h if left out.")
 @click.option("--cron", metavar="EXPRESSION", help='Instead of --interval, for example "*/30 6-20 * * 1-5".')
 @click.option("--time-zone", metavar="ZONE", help="With --cron, for example Europe/Paris.")
-@click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    metavar="NAME",
-    help="Only this stream. Repeatable.",
-    shell_complete=completing.connector_streams,
-)
+@options.streams(completing.connector_streams, "NAME")
 @click.option("--existing-secret", metavar="NAME", help="Use a Secret that is there, and print none.")
 @click.option("--write", type=click.Path(dir_okay=False), metavar="FILE", help="Into a new file instead of the output.")
-@click.option(
-    "-f", "--file", "files", multiple=True, type=click.Path(), metavar="FILE", help="A file that holds the Connector."
-)
+@options.files("A file that holds the Connector.")
 def new(
     connector: str,
     name: str | None,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from towline.cli import completing
+from towline.cli import completing, options
 from towline.cli.errors import FAILED, CliError
 from towline.cli.lazy import no_path
 from towline.cli.output import duration, misfits, number, print_json, program, say
@@ -25,15 +25,7 @@ USAGE = 64
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completing.connectors)
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    type=click.Path(),
-    metavar="FILE",
-    help="File, folder or - for standard input.",
-)
+@options.files("File, folder or - for standard input.")
 @click.option(
     "--to",
     "target",
@@ -44,20 +36,11 @@ USAGE = 64
     metavar="FILE|URL",
     help="SQLite file, postgresql://, parquet:/// or s3:// URL. A URL with a password is better put into $TOWLINE_TO.",
 )
-@click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    metavar="STREAM",
-    help="Only this stream. Repeatable.",
-    shell_complete=completing.connector_streams,
-)
+@options.streams(completing.connector_streams)
 @click.option("--full", is_flag=True, help="Read everything, which also finds deletions.")
 @click.option("--check", is_flag=True, help="Only try the credentials; read nothing.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting (spec.config). Repeatable.")
-@click.option(
-    "--connector-file", multiple=True, type=click.Path(), metavar="FILE", help="A Connector manifest. Repeatable."
-)
+@options.config
+@options.connector_files
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def run(
     name: str | None,

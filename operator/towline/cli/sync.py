@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from towline.cli import cluster, completing
+from towline.cli import cluster, completing, options
 from towline.cli.errors import NOT_READY, TIMED_OUT, CliError
 from towline.cli.output import duration, misfits, number, print_json, program, say, table, terminal_width
 from towline.cli.status import relative
@@ -26,14 +26,7 @@ SILENT_SECONDS = 30.0  # after this without a SyncJob, hint at the operator
 @click.command()
 @click.argument("name", shell_complete=completing.integrations)
 @click.option("--full", is_flag=True, help="Read every stream in full, which also finds deletions.")
-@click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    metavar="STREAM",
-    help="Only this stream. Repeatable.",
-    shell_complete=completing.integration_streams,
-)
+@options.streams(completing.integration_streams)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Follow the sync to its end.")
 @click.option("--timeout", default="1h", show_default=True, metavar="DURATION", help="How long to wait, as 30s or 2h.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from towline.cli import cluster, completing
+from towline.cli import cluster, completing, options
 from towline.cli.errors import FAILED, NOT_READY, CliError
 from towline.cli.lazy import no_path
 from towline.cli.output import number, print_json, say
@@ -26,27 +26,10 @@ CLUSTER_SECONDS = 180
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completing.integrations)
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    type=click.Path(),
-    metavar="FILE",
-    help="File, folder or - for standard input.",
-)
-@click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    metavar="STREAM",
-    help="Only this stream. Repeatable.",
-    shell_complete=completing.integration_streams,
-)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting (spec.config). Repeatable.")
-@click.option(
-    "--connector-file", multiple=True, type=click.Path(), metavar="FILE", help="A Connector manifest. Repeatable."
-)
+@options.files("File, folder or - for standard input.")
+@options.streams(completing.integration_streams)
+@options.config
+@options.connector_files
 @click.option(
     "--timeout",
     type=click.IntRange(1),

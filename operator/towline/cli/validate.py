@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import click
 
+from towline.cli import options
 from towline.cli.output import print_json, program, say
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="[FILE]...")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    multiple=True,
-    type=click.Path(),
-    metavar="FILE",
-    help="File, folder or - (standard input). Repeatable.",
-)
+@options.files("File, folder or - (standard input). Repeatable.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def validate(paths: tuple[str, ...], files: tuple[str, ...], output: str) -> None:
     """Check Integrations, Connectors and SyncJobs without a cluster, and say which field is wrong and why.
